@@ -1,0 +1,1 @@
+typedef int gateway_is_empty_so_far;

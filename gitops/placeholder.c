@@ -1,0 +1,1 @@
+typedef int gitops_is_empty_so_far;

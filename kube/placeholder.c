@@ -1,0 +1,1 @@
+typedef int kube_is_empty_so_far;

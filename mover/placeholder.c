@@ -1,0 +1,1 @@
+typedef int mover_is_empty_so_far;

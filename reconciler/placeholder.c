@@ -1,0 +1,1 @@
+typedef int reconciler_is_empty_so_far;

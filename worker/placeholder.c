@@ -1,0 +1,1 @@
+typedef int worker_is_empty_so_far;
