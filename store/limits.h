@@ -1,0 +1,30 @@
+/* The memory budget and the bounds of the store, in one table. Each row is a cap: what would pass
+ * it is refused (ERR_TOO_LARGE, ERR_CORRUPT), never truncated. The bytes of a repository are
+ * written by strangers until they are verified. */
+#ifndef STORE_LIMITS_H
+#define STORE_LIMITS_H
+
+#include <stdint.h>
+
+/* Sizes in bytes. */
+#define STORE_PACK_TARGET (16u << 20)     /* a data pack is closed when it reaches this */
+#define STORE_TREE_PACK_TARGET (4u << 20) /* a tree pack: small, because it waits for flush */
+#define STORE_PACK_HEADER_MAX (16u << 20) /* restic's own bound */
+#define STORE_BLOB_MAX (256u << 20)       /* plaintext of one blob; a tree of a million files */
+#define STORE_CHUNK_MIN (512u << 10)      /* content-defined chunks */
+#define STORE_CHUNK_MAX (8u << 20)
+#define STORE_FILE_MAX (64u << 20)       /* stored size of an index, snapshot, lock, key, config */
+#define STORE_SMALL_FILE_MAX (8u << 20)  /* plaintext of a snapshot, lock, config; a key file */
+#define STORE_INDEX_TEXT_MAX (1u << 30)  /* plaintext of an index file; it is streamed */
+#define STORE_SCRYPT_MEMORY (256u << 20) /* 128 * N * r of a key file */
+#define STORE_REST_LIST_MAX (256u << 20) /* one REST listing */
+
+/* Counts. */
+#define STORE_KEYS_TRIED 20         /* as restic */
+#define STORE_INDEX_BLOBS 50000     /* blobs after which an index file is written */
+#define STORE_INDEX_SECONDS 600     /* or this long after the last one */
+#define STORE_PACKS_MAX 0x7ffffff0u /* packs of one repository */
+#define STORE_TREE_DEPTH 2048       /* directories below each other */
+#define STORE_LOCKS_MAX 10000       /* lock files that are looked at */
+
+#endif

@@ -1,0 +1,92 @@
+/* restic's locks. Stock `restic prune` obeys nothing else: a writer without one loses data.
+ *
+ * The host name of our locks is an identity "cluster/namespace/pod/uid", so that the dead can be
+ * told from the slow. Only locks of our own cluster are ever judged, by the caller's knowledge. */
+#ifndef STORE_LOCK_H
+#define STORE_LOCK_H
+
+#include "store/repository.h"
+
+#include "core/arena.h"
+
+/* Times in milliseconds. */
+enum {
+    LOCK_REFRESH_MS = 5 * 60 * 1000,       /* refresh at least this often */
+    LOCK_STOP_MS = 22 * 60 * 1000 + 30000, /* without a refresh for so long a writer must stop */
+    LOCK_STALE_MS = 30 * 60 * 1000,        /* older locks of vanished holders count as dead */
+    LOCK_SETTLE_MS = 200                   /* between writing a lock and looking again */
+};
+
+struct lock_info {
+    struct store_id id;
+    int64_t time_ms; /* wall clock of its holder */
+    bool exclusive;
+    const char *hostname, *username; /* never NULL; hostname is the identity if the lock is ours */
+    int64_t pid;
+};
+
+/* Appends "cluster/namespace/pod/uid". */
+void lock_identity(struct buf *out, const char *cluster, const char *namespace, const char *pod,
+                   const char *uid);
+
+/* What is known of the pod behind a lock of our cluster. */
+enum lock_holder {
+    LOCK_HOLDER_UNKNOWN, /* counts as alive */
+    LOCK_HOLDER_ALIVE,
+    LOCK_HOLDER_TERMINATED, /* the API reports that this very uid has ended: proof */
+    LOCK_HOLDER_VANISHED    /* no such pod: proof once the lock is LOCK_STALE_MS old */
+};
+
+/* Asked for locks whose cluster is ours and whose identity is not our own. */
+typedef enum lock_holder lock_judge_fn(void *ctx, str namespace, str pod, str uid);
+
+struct lock_options {
+    bool exclusive;
+    const char *hostname; /* our identity, or any host name */
+    const char *username; /* may be NULL */
+    const char *cluster;  /* our cluster's name; NULL: judge nobody */
+    lock_judge_fn *judge; /* may be NULL */
+    void *judge_ctx;
+    unsigned settle_ms; /* 0: LOCK_SETTLE_MS */
+};
+
+struct lock;
+
+/* Lists the locks, writes ours, waits settle_ms, lists again. ERR_BUSY names the holder of a
+ * conflicting lock (either of the two is exclusive) and leaves nothing behind. Locks of dead
+ * holders do not count. The lock borrows the repository. Thread-safe. */
+int lock_acquire(struct repository *repo, const struct lock_options *options,
+                 struct lock **ret_lock, struct err *err) must_check;
+
+/* Writes a new lock file and removes the old one; call it every LOCK_REFRESH_MS. After LOCK_STOP_MS
+ * without success the lock is lost for good: ERR_GONE, now and from then on. */
+int lock_refresh(struct lock *lock, struct err *err) must_check;
+
+/* That we may go on writing: the last refresh is younger than LOCK_STOP_MS and our lock file is
+ * there. ERR_GONE otherwise. Fit for repository_options.before_index and before_snapshot (ctx: the
+ * lock). */
+int lock_confirm(void *lock, struct err *err) must_check;
+
+/* Removes our lock file and frees the lock, also on failure. NULL is success. */
+int lock_release(struct lock *lock, struct err *err);
+
+const struct store_id *lock_id(const struct lock *lock);
+int64_t lock_refreshed_ms(struct lock *lock); /* wall clock of the last success */
+
+/* All locks that can be read, in the arena. */
+struct lock_list {
+    struct lock_info *p;
+    size_t n;
+};
+int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *ret_list,
+                  struct err *err) must_check;
+
+/* For a writer that works under another process's lock: that a lock with this host name is there
+ * and was refreshed less than LOCK_STOP_MS ago. ERR_GONE. */
+int lock_confirm_holder(struct repository *repo, const char *hostname, struct err *err) must_check;
+
+/* Removes lock files of our own cluster whose holder is proven dead; how many. Never another's. */
+int lock_sweep(struct repository *repo, const struct lock_options *options, struct err *err)
+    must_check;
+
+#endif

@@ -1,0 +1,107 @@
+/* One restic repository (format version 2; version 1 is read): keys, blobs, packs, index.
+ *
+ * Crash safety: packs become durable before an index names them, and the index before a snapshot
+ * refers to it. Whoever reads lists snapshots first and loads the index after.
+ *
+ * Thread-safe: all calls on one repository may come from several threads. A failed upload makes the
+ * repository unusable for writing (each later write fails with the first cause): open it again. */
+#ifndef STORE_REPOSITORY_H
+#define STORE_REPOSITORY_H
+
+#include "store/backend.h"
+
+struct repository;
+
+enum blob_type { BLOB_DATA, BLOB_TREE };
+
+/* One key file: a password that opens the repository. `username` and `hostname` are notes in clear.
+ */
+struct repository_key {
+    const char *password;
+    const char *username, *hostname;
+    unsigned scrypt_log2; /* N = 2^this, r = 8, p = 1; 0: 15 (32 MiB, about 0.1 s) */
+};
+
+struct repository_options {
+    /* Called before each index file and each snapshot file is written: the place where a writer
+     * confirms its own lock. < 0 with *err set stops the write. May be NULL. */
+    int (*before_index)(void *ctx, struct err *err);
+    int (*before_snapshot)(void *ctx, struct err *err);
+    void *ctx;
+    bool read_only;                  /* every write is ERR_REFUSED */
+    int compression;                 /* zstd level; 0: 3 */
+    uint32_t pack_target;            /* bytes; 0: STORE_PACK_TARGET */
+    const struct store_id *key_hint; /* the key file to try first, or NULL */
+};
+
+/* Makes a repository: one random master key in a key file for each of `keys` (at least one), then
+ * the config. ERR_EXISTS if there is a config, a key or a snapshot. ret_key_ids (may be NULL) has
+ * room for keys_n ids. A crash in between leaves keys without a config; init then says so. */
+int repository_init(struct backend *b, const struct repository_key *keys, size_t keys_n,
+                    struct store_id *ret_key_ids, struct err *err) must_check;
+
+/* Opens with a password. Borrows the backend until repository_close. Loads no index.
+ * ERR_NOT_FOUND: no config there. ERR_UNAUTHORIZED: no key file opens with it. ERR_CORRUPT,
+ * ERR_UNSUPPORTED: the config is broken or of another version. options may be NULL. */
+int repository_open(struct backend *b, const char *password,
+                    const struct repository_options *options, struct repository **ret_repo,
+                    struct err *err) must_check;
+
+/* The same repository and key again, with nothing known of its index: what a new process would see.
+ * Read only. Borrows the same backend; independent of `repo` after the call. */
+int repository_reopen(struct repository *repo, struct repository **ret_repo, struct err *err)
+    must_check;
+
+/* Drops what was not flushed. Wipes the keys. Accepts NULL. */
+void repository_close(struct repository *repo);
+DEFINE_CLEANUP(struct repository *, repository_close)
+
+struct backend *repository_backend(struct repository *repo);
+const struct store_id *repository_id(const struct repository *repo); /* the config's id */
+const struct store_id *
+repository_key_id(const struct repository *repo); /* the key file that opened */
+uint64_t repository_polynomial(const struct repository *repo);
+unsigned repository_version(const struct repository *repo);
+
+/* Adds a key file for the same master key. */
+int repository_add_key(struct repository *repo, const struct repository_key *key,
+                       struct store_id *ret_id, struct err *err) must_check;
+
+/* Lists the index files and reads those not read yet. Call it before load, has and save: without
+ * it, nothing is known to be stored. Call it again to see what others wrote. */
+int repository_load_index(struct repository *repo, struct err *err) must_check;
+
+/* Stores a blob unless one with this id and type is stored or on its way. n <= STORE_BLOB_MAX.
+ * ret_known (may be NULL): it was. Durable after repository_flush. */
+int repository_save_blob(struct repository *repo, enum blob_type type, const void *p, size_t n,
+                         struct store_id *ret_id, bool *ret_known, struct err *err) must_check;
+
+/* Replaces the content of *out by the blob, verified. ERR_NOT_FOUND: not in the index.
+ * ERR_CORRUPT: no stored copy of it is whole. */
+int repository_load_blob(struct repository *repo, enum blob_type type, const struct store_id *id,
+                         struct buf *out, struct err *err) must_check;
+
+/* In the index, or on its way. ret_size (may be NULL): the length of its plaintext. */
+bool repository_has_blob(struct repository *repo, enum blob_type type, const struct store_id *id,
+                         uint64_t *ret_size);
+
+/* Writes what is open: packs, then the index of all packs that have none. */
+int repository_flush(struct repository *repo, struct err *err) must_check;
+
+/* What this process has written and read so far. */
+struct repository_stats {
+    uint64_t blobs_new[2], bytes_new[2]; /* by blob_type; plaintext bytes */
+    uint64_t bytes_stored;               /* sealed bytes of new packs */
+    uint64_t packs, index_files;         /* written */
+    uint64_t index_blobs, index_memory;  /* entries of the index and its bytes in memory */
+};
+void repository_get_stats(struct repository *repo, struct repository_stats *ret_stats);
+
+/* Unpacked files (snapshot, lock, index): a JSON text, compressed and sealed, named by the SHA-256
+ * of what is stored. Snapshots and indexes run their hook first. */
+int repository_save_file(struct repository *repo, enum backend_type type, str text,
+                         struct store_id *ret_id, struct err *err) must_check;
+int repository_load_file(struct repository *repo, enum backend_type type, const struct store_id *id,
+                         struct buf *out, struct err *err) must_check;
+
+#endif
