@@ -48,6 +48,8 @@ git_url=http://$address:$git_port
 busybox_image=gleaner.test/busybox:1
 pause_image=gleaner.test/pause:1
 
+clean_path=$bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
 program=tests/cluster/$(basename "$0")
 say() { echo "$program: $*" >&2; }
 die() {
@@ -139,9 +141,9 @@ start_process() {
         esac
         shift 2
     done
-    env+=("PATH=$bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" "HOME=$state/home" "TMPDIR=$state/tmp")
+    env+=("PATH=$clean_path" "HOME=$state/home" "TMPDIR=$state/tmp")
     digest=$({
-        printf '%s\n' "${env[@]}" "$@" "$(readlink -f "$(command -v "$1")")"
+        printf '%s\n' "${env[@]}" "$@" "$(readlink -f "$(PATH=$clean_path command -v "$1")")"
         [ ${#files[@]} -eq 0 ] || cat "${files[@]}"
     } | sha256sum | cut -c1-16)
     process_is_current "$name" "$digest" && return 0
@@ -208,7 +210,9 @@ apply_crds() {
         done
     done
     kubectl apply --server-side --force-conflicts --field-manager=cluster-up "${args[@]}" >/dev/null
-    kubectl wait --for=condition=Established --timeout=30s "${args[@]}" >/dev/null
+    # `kubectl wait` fails on a definition that is too new to have any condition.
+    try_until 30 kubectl wait --for=condition=Established --timeout=10s "${args[@]}" ||
+        die "the definitions $* are not established after 30 s"
 }
 
 apply() { kubectl apply --server-side --force-conflicts --field-manager=cluster-up -f - >/dev/null; }

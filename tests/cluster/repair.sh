@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what lib.sh sets
 # Cleaning up: all of it for `down`, what an earlier run left broken for `up`.
 
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
@@ -6,7 +7,7 @@ boot_id() { cat /proc/sys/kernel/random/boot_id; }
 # Whether what is left of an earlier run is worth starting again.
 state_is_usable() {
     if [ ! -f "$state/boot" ]; then
-        [ -z "$(ls -A "$state" | grep -vxE "logs|git")" ]
+        [ -z "$(find "$state" -mindepth 1 -maxdepth 1 ! -name logs ! -name git)" ]
         return
     fi
     # After a restart of the machine mounts, containers and unsynced writes of etcd are gone.

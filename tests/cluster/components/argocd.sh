@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what lib.sh sets
 # Argo CD: redis, repo-server and application-controller as processes of this machine. There is no
 # argocd-server, so what it would make at its first start is made here: settings, key, project.
 
@@ -12,8 +13,8 @@ argocd_up() {
     argocd_objects
     apply_crds application-crd applicationset-crd appproject-crd
     argocd_project
-    mkdir -p "$state/argocd"/{tls,ssh,plugins} "$state/argocd/work"
-    mkdir -p -m 700 "$state/argocd/gnupg"
+    mkdir -p "$state/argocd"/{tls,ssh,plugins,work,gnupg}
+    chmod 700 "$state/argocd/gnupg"
     local env=(-f "$admin_kubeconfig" -e "KUBECONFIG=$admin_kubeconfig" -e ARGOCD_FAKE_IN_CLUSTER=true
         -e "ARGOCD_TLS_DATA_PATH=$state/argocd/tls" -e "ARGOCD_SSH_DATA_PATH=$state/argocd/ssh"
         -e "ARGOCD_GNUPGHOME=$state/argocd/gnupg" -e ARGOCD_GPG_ENABLED=false

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what lib.sh sets
 # etcd, kube-apiserver, kube-controller-manager, kube-scheduler, and the bridge they listen on.
 
 network_up() {

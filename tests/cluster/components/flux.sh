@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what lib.sh sets
 # Flux: source-controller, kustomize-controller and helm-controller as processes of this machine.
 
 flux_storage_port=23790

@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what lib.sh sets
 # The Git server: bare repositories in $git_root, one URL for pods and for processes of this machine.
 
 git_up() {

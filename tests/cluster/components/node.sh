@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what lib.sh sets
 # containerd, kubelet and kube-proxy: one node, with a containerd that shares nothing with another.
 
 containerd_up() {

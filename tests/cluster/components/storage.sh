@@ -1,4 +1,5 @@
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # what lib.sh sets
 # Dynamic volumes: class `standard` (the default), folders of this machine, bound at first use.
 
 storage_up() {
