@@ -11,8 +11,8 @@ struct arena *arena_new(void);
 void arena_free(struct arena *a); /* accepts NULL */
 DEFINE_CLEANUP(struct arena *, arena_free)
 
-void *arena_alloc(struct arena *a, size_t n); /* zeroed, 16-byte aligned */
-char *arena_strdup(struct arena *a, const char *s);           /* NULL for NULL */
+void *arena_alloc(struct arena *a, size_t n);       /* zeroed, 16-byte aligned */
+char *arena_strdup(struct arena *a, const char *s); /* NULL for NULL */
 char *arena_strndup(struct arena *a, const char *s, size_t n);
 char *arena_printf(struct arena *a, const char *fmt, ...) printf_like(2, 3);
 

@@ -15,7 +15,8 @@
 /* Runs fn(&variable) when the variable's scope ends. */
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 
-/* Hands a pointer over: gives its value and leaves NULL behind, so that its cleanup does nothing. */
+/* Hands a pointer over: gives its value and leaves NULL behind, so that its cleanup does nothing.
+ */
 #define TAKE(p)                                                                                    \
     __extension__({                                                                                \
         __typeof__(p) taken_ = (p);                                                                \

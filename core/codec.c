@@ -50,7 +50,8 @@ void base64_encode(struct buf *out, const void *p, size_t n)
         uint32_t v = (uint32_t)b[i] << 16 | (i + 1 < n ? (uint32_t)b[i + 1] << 8 : 0) |
                      (i + 2 < n ? b[i + 2] : 0u);
         char quad[4] = {alphabet[v >> 18], alphabet[v >> 12 & 63],
-                        i + 1 < n ? alphabet[v >> 6 & 63] : '=', i + 2 < n ? alphabet[v & 63] : '='};
+                        i + 1 < n ? alphabet[v >> 6 & 63] : '=',
+                        i + 2 < n ? alphabet[v & 63] : '='};
         buf_add(out, quad, 4);
     }
 }

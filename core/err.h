@@ -11,36 +11,36 @@
 /* Kinds, not causes: a kind is what a caller decides by (retry, skip, give up). */
 #define ERR_KINDS(X)                                                                               \
     X(NONE, "none")                                                                                \
-    X(INVALID, "invalid")           /* the input is wrong; trying again changes nothing */         \
+    X(INVALID, "invalid") /* the input is wrong; trying again changes nothing */                   \
     X(NOT_FOUND, "not found")                                                                      \
     X(EXISTS, "already exists")                                                                    \
-    X(CONFLICT, "conflict")         /* somebody else was faster: read again, decide again */       \
+    X(CONFLICT, "conflict") /* somebody else was faster: read again, decide again */               \
     X(FORBIDDEN, "forbidden")                                                                      \
     X(UNAUTHORIZED, "unauthorized")                                                                \
-    X(GONE, "gone")                 /* a resourceVersion or continue token is too old */           \
-    X(BUSY, "busy")                 /* 429 or a held lock: try again later */                      \
+    X(GONE, "gone") /* a resourceVersion or continue token is too old */                           \
+    X(BUSY, "busy") /* 429 or a held lock: try again later */                                      \
     X(TIMEOUT, "timeout")                                                                          \
-    X(UNAVAILABLE, "unavailable")   /* the other side is down or not reachable */                  \
+    X(UNAVAILABLE, "unavailable") /* the other side is down or not reachable */                    \
     X(CANCELLED, "cancelled")                                                                      \
-    X(CORRUPT, "corrupt")           /* bytes that should be ours are not what we wrote */          \
+    X(CORRUPT, "corrupt") /* bytes that should be ours are not what we wrote */                    \
     X(TOO_LARGE, "too large")                                                                      \
     X(IO, "input/output")                                                                          \
     X(UNSUPPORTED, "unsupported")                                                                  \
-    X(REFUSED, "refused")           /* we will not do that, and the message says why */            \
+    X(REFUSED, "refused") /* we will not do that, and the message says why */                      \
     X(INTERNAL, "internal")
 
 enum err_kind {
 #define X(name, text) ERR_##name,
     ERR_KINDS(X)
 #undef X
-    ERR_KIND_MAX
+        ERR_KIND_MAX
 };
 
 struct err {
     enum err_kind kind;
-    int http;           /* the HTTP status behind it, 0 if none */
-    unsigned retry_ms;  /* the server's Retry-After, 0 if it sent none */
-    char msg[1024];     /* one line, cut if longer */
+    int http;          /* the HTTP status behind it, 0 if none */
+    unsigned retry_ms; /* the server's Retry-After, 0 if it sent none */
+    char msg[1024];    /* one line, cut if longer */
 };
 
 /* Fills *err (err may be NULL) and returns -1, so that `return err_set(...)` is one line. */

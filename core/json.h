@@ -21,7 +21,8 @@ int json_parse(str text, json_t **ret, struct err *err) must_check;
 /* Appends the compact text of j. */
 void json_print(struct buf *out, const json_t *j);
 
-/* The string, or the value, at a path of object members; NULL if absent or of another type. Borrowed. */
+/* The string, or the value, at a path of object members; NULL if absent or of another type.
+ * Borrowed. */
 const char *json_text_at(const json_t *j, ...) __attribute__((sentinel));
 json_t *json_value_at(const json_t *j, ...) __attribute__((sentinel));
 

@@ -62,7 +62,7 @@ static str new_member(struct arena *a, const char *const *path, str value, bool 
 }
 
 int raw_set(struct arena *a, str text, const char *const *path, str value, str *ret,
-             struct err *err)
+            struct err *err)
 {
     struct member m;
     text = str_trim(text);

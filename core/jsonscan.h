@@ -4,8 +4,8 @@
  *
  * Functions are called raw_...: they work on raw text (json_... is jansson, see core/json.h).
  *
- * It accepts RFC 8259 text up to JSON_DEPTH levels. What it returns are slices of the input: a string
- * value with its quotes, an object with its braces. */
+ * It accepts RFC 8259 text up to JSON_DEPTH levels. What it returns are slices of the input: a
+ * string value with its quotes, an object with its braces. */
 #ifndef CORE_JSONSCAN_H
 #define CORE_JSONSCAN_H
 
@@ -24,7 +24,8 @@ int raw_check(str text, struct err *err) must_check;
 /* Walks the members of an object or the items of an array:
  *     struct raw_iter it = raw_iter(object);
  *     while (raw_next(&it, &key, &value)) ...        (key: raw, with quotes; absent in an array)
- * Stops early, with it.bad set, where the text is broken. Anything but an object or array is empty. */
+ * Stops early, with it.bad set, where the text is broken. Anything but an object or array is empty.
+ */
 struct raw_iter {
     str rest;
     bool object, bad, started;

@@ -1,5 +1,5 @@
-/* One JSON object a line on stderr. Only the modes (controller, gateway, mover, worker) log; library
- * folders return errors. Never pass a secret: there is no redaction that could save it. */
+/* One JSON object a line on stderr. Only the modes (controller, gateway, mover, worker) log;
+ * library folders return errors. Never pass a secret: there is no redaction that could save it. */
 #ifndef CORE_LOG_H
 #define CORE_LOG_H
 

@@ -12,7 +12,7 @@ struct entry {
 struct map {
     struct entry *entries; /* in order of insertion */
     size_t used, room, live;
-    uint32_t *slots; /* index + 1 into entries; 0: free */
+    uint32_t *slots;   /* index + 1 into entries; 0: free */
     size_t slot_count; /* power of two */
     void (*free_value)(void *value);
 };

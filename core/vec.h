@@ -1,5 +1,5 @@
-/* Typed growable arrays: VEC(struct row) rows = {0}; *vec_add(&rows) = (struct row){...}; rows.p[i],
- * rows.n. vec_free at the end (the items own nothing, or are freed first). */
+/* Typed growable arrays: VEC(struct row) rows = {0}; *vec_add(&rows) = (struct row){...};
+ * rows.p[i], rows.n. vec_free at the end (the items own nothing, or are freed first). */
 #ifndef CORE_VEC_H
 #define CORE_VEC_H
 

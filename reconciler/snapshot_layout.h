@@ -1,16 +1,16 @@
 /* Where things lie inside a snapshot, and the tags that carry what is known about it. The one place
  * for these names: backup writes by it, restore reads by it.
  *
- *   /resources/<resource>[.<group>]/namespaces/<ns>/<name>.json     kept whole, the API server's bytes
- *   /resources/<resource>[.<group>]/cluster/<name>.json
+ *   /resources/<resource>[.<group>]/namespaces/<ns>/<name>.json     kept whole, the API server's
+ * bytes /resources/<resource>[.<group>]/cluster/<name>.json
  *   /residue/<resource>[.<group>]/namespaces/<ns>/<name>.json       kept fields: apiVersion, kind,
  *        metadata{name,namespace,uid,managedFields}, and only the fields that Git does not hold
- *   /declared/<resource>[.<group>]/namespaces/<ns>/<name>.json      booked core workloads and claims as
- *        they were: what Recreate needs where the engine would not bring them back
+ *   /declared/<resource>[.<group>]/namespaces/<ns>/<name>.json      booked core workloads and
+ * claims as they were: what Recreate needs where the engine would not bring them back
  *   /volumes/<claim>/...                                            grafted from the mover's tree
  *   /meta/plan.json                                                 verdicts (plan_json)
- *   /meta/backup.json                                               target, application, declared, volumes
- * Tags: "gleaner", "backup:<ns>/<name>", "uid:<Backup uid>", "target:<Kind>/<ns>/<name>",
+ *   /meta/backup.json                                               target, application, declared,
+ * volumes Tags: "gleaner", "backup:<ns>/<name>", "uid:<Backup uid>", "target:<Kind>/<ns>/<name>",
  * "phase:Completed|PartiallyFailed", "safety:<Restore uid>" on safety backups.
  * Host: the cluster's name; paths: ["/"]. File times: creationTimestamp of the object. */
 #ifndef RECONCILER_SNAPSHOT_LAYOUT_H
@@ -31,7 +31,7 @@ const char *snapshot_object_path(struct arena *a, const char *area, const struct
 
 /* Tears a path below an area apart; false if it is not one of ours. Bytes come from the store: the
  * caller still compares kind, namespace and name inside the object with these. */
-bool snapshot_parse_path(struct arena *a, str path, const char **ret_resource, const char **ret_group,
-                         const char **ret_ns, const char **ret_name);
+bool snapshot_parse_path(struct arena *a, str path, const char **ret_resource,
+                         const char **ret_group, const char **ret_ns, const char **ret_name);
 
 #endif

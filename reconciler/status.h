@@ -1,9 +1,9 @@
 /* The status of our own resources: kstatus conditions, and the one write that persists it.
  *
- * A status is built as a json_t from what was read, changed, and written as a merge patch of /status
- * (manager gleaner) if anything changed. Conditions: Ready, Reconciling, Stalled and the kind's own;
- * messages are one sentence without times; lastTransitionTime moves only when the status does.
- * Source: cli-utils kstatus (Reconciling and Stalled are present only when true). */
+ * A status is built as a json_t from what was read, changed, and written as a merge patch of
+ * /status (manager gleaner) if anything changed. Conditions: Ready, Reconciling, Stalled and the
+ * kind's own; messages are one sentence without times; lastTransitionTime moves only when the
+ * status does. Source: cli-utils kstatus (Reconciling and Stalled are present only when true). */
 #ifndef RECONCILER_STATUS_H
 #define RECONCILER_STATUS_H
 
@@ -12,8 +12,8 @@
 
 struct status {
     const struct kube_type *type;
-    struct kube_object object;  /* as read */
-    json_t *before, *now;       /* `now` is what status_write persists */
+    struct kube_object object; /* as read */
+    json_t *before, *now;      /* `now` is what status_write persists */
 };
 
 /* Reads the resource and its status. NOT_FOUND. */
@@ -28,6 +28,9 @@ void status_condition(struct status *s, const char *type, const char *value, con
 /* The value of a condition ("True", ...), or "" if it is not there. */
 const char *status_condition_is(const struct status *s, const char *type);
 
+/* The message of a condition, or "". */
+const char *status_message(const struct status *s, const char *type);
+
 /* The three kstatus shapes in one call each. They set Ready and remove or set the other two, and
  * observedGeneration. */
 void status_ready(struct status *s, const char *reason, const char *fmt, ...) printf_like(3, 4);
@@ -38,10 +41,10 @@ void status_stalled(struct status *s, const char *reason, const char *fmt, ...) 
 void status_set(struct status *s, const char *member, json_t *value);
 const char *status_text(const struct status *s, const char *member); /* "" if absent */
 
-/* Writes what changed; nothing if nothing did. On success the object's resourceVersion is the new one.
- * CONFLICT if the resource was replaced (uid) since. Status is ours alone: no resourceVersion is
- * demanded unless `exclusive`, which is how a phase is entered by one controller only. */
-int status_write(struct kube *k, struct arena *a, struct status *s, bool exclusive,
-                 struct err *err) must_check;
+/* Writes what changed; nothing if nothing did. On success the object's resourceVersion is the new
+ * one. CONFLICT if the resource was replaced (uid) since. Status is ours alone: no resourceVersion
+ * is demanded unless `exclusive`, which is how a phase is entered by one controller only. */
+int status_write(struct kube *k, struct arena *a, struct status *s, bool exclusive, struct err *err)
+    must_check;
 
 #endif

@@ -1,6 +1,6 @@
 /* Verdicts: for each live object of a target, what it is, why, what a backup keeps of it and when a
- * restore brings it back. An ordered chain of small pure rules; the first that hits decides; in doubt,
- * keep. Source of the order: design of the verdict engine in docs/verdicts.md. */
+ * restore brings it back. An ordered chain of small pure rules; the first that hits decides; in
+ * doubt, keep. Source of the order: design of the verdict engine in docs/verdicts.md. */
 #ifndef RECONCILER_VERDICT_H
 #define RECONCILER_VERDICT_H
 
@@ -28,25 +28,26 @@ enum verdict_class {
 #define X(name, text) VERDICT_##name,
     VERDICT_CLASSES(X)
 #undef X
-    VERDICT_CLASS_MAX
+        VERDICT_CLASS_MAX
 };
 const char *verdict_class_name(enum verdict_class c);
 bool verdict_class_parse(const char *text, enum verdict_class *ret);
 
-enum verdict_keep { KEEP_NONE, KEEP_FIELDS, KEEP_OBJECT };         /* "none", "fields", "object" */
+enum verdict_keep { KEEP_NONE, KEEP_FIELDS, KEEP_OBJECT }; /* "none", "fields", "object" */
 enum verdict_restore { RESTORE_NORMAL, RESTORE_FIRST, RESTORE_AFTER_OWNER, RESTORE_NEVER };
 const char *verdict_keep_name(enum verdict_keep k);
-const char *verdict_restore_name(enum verdict_restore r); /* "normal", "first", "after-owner", "never" */
+const char *
+verdict_restore_name(enum verdict_restore r); /* "normal", "first", "after-owner", "never" */
 
 enum { VERDICT_FIELDS_MAX = 256 };
 
 struct verdict {
     enum verdict_class class;
-    const char *rule;             /* id, lower-case-with-dashes: stable, documented */
-    const char *reason;           /* one sentence that a person can read */
+    const char *rule;   /* id, lower-case-with-dashes: stable, documented */
+    const char *reason; /* one sentence that a person can read */
     enum verdict_keep keep;
     enum verdict_restore restore;
-    const char **fields;          /* KEEP_FIELDS: "data/<key>", "metadata/annotations/<key>"; never values */
+    const char **fields; /* KEEP_FIELDS: "data/<key>", "metadata/annotations/<key>"; never values */
     size_t field_count;
 };
 
@@ -54,9 +55,9 @@ struct verdict {
 struct subject {
     struct kube_object object;
     const struct kube_type *type;
-    bool core;                    /* else reach: created where absent, never stopped or overwritten */
-    bool booked;                  /* in an engine's books for this chain */
-    const char *seed;             /* see book_entry.seed; NULL */
+    bool core;        /* else reach: created where absent, never stopped or overwritten */
+    bool booked;      /* in an engine's books for this chain */
+    const char *seed; /* see book_entry.seed; NULL */
     struct verdict verdict;
 };
 
@@ -64,31 +65,33 @@ struct subject {
 struct declaration {
     const char *engine, *source, *revision;
     enum reachable reachable;
-    const char *why;              /* for false and unknown */
+    const char *why; /* for false and unknown */
 };
 
 /* A whole plan for one target. Everything in the arena. */
 struct plan {
-    struct application app;       /* the target */
+    struct application app; /* the target */
     struct declaration declared;
-    const char *ns;               /* its content's namespace: the repository that it goes to */
-    struct subject *subjects;     /* sorted by group, kind, namespace, name */
+    const char *ns;           /* its content's namespace: the repository that it goes to */
+    struct subject *subjects; /* sorted by group, kind, namespace, name */
     size_t subject_count;
-    const char **claims;          /* names of claims in ns that are data, core only */
+    const char **claims; /* names of claims in ns that are data, core only */
     size_t claim_count;
-    const char **warnings;        /* things that people should know; e.g. content in other namespaces */
+    const char **warnings; /* things that people should know; e.g. content in other namespaces */
     size_t warning_count;
 };
 
 struct context;
 
-/* Reads the cluster and judges. Writes nothing. NOT_FOUND: no such target; REFUSED: a Backup of nothing,
- * with what was looked for. keep_all (safety backups): every storable core object is kept whole. */
-int plan_make(struct context *cx, struct arena *a, const char *kind, const char *ns, const char *name,
-              bool keep_all, struct plan *ret, struct err *err) must_check;
+/* Reads the cluster and judges. Writes nothing. NOT_FOUND: no such target; REFUSED: a Backup of
+ * nothing, with what was looked for. keep_all (safety backups): every storable core object is kept
+ * whole. */
+int plan_make(struct context *cx, struct arena *a, const char *kind, const char *ns,
+              const char *name, bool keep_all, struct plan *ret, struct err *err) must_check;
 
-/* {target, declared{engine,source,revision,reachable}, objects[{group,version,kind,namespace,name,uid,
- * class,rule,reason,keep,fields}], summary}: no value of any object is in it. A new reference. */
+/* {target, declared{engine,source,revision,reachable},
+ * objects[{group,version,kind,namespace,name,uid, class,rule,reason,keep,fields}], summary}: no
+ * value of any object is in it. A new reference. */
 json_t *plan_json(const struct plan *p);
 
 /* The table that people read (kinds folded, summary last). */

@@ -74,10 +74,23 @@ static void test_scan_accepts_and_refuses(void **state)
         const char *text;
         bool ok;
     } rows[] = {
-        {"{}", true}, {" [1, 2.5e-3 , -0] ", true}, {"{\"a\":{\"b\":[{},[]]}}", true},
-        {"\"\\u00e9\\n\"", true}, {"null", true}, {"", false}, {"{", false}, {"{\"a\"}", false},
-        {"{\"a\":1,}", false}, {"[1,]", false}, {"01", false}, {"1.", false}, {"\"a\nb\"", false},
-        {"\"\\x\"", false}, {"tru", false}, {"{} {}", false}, {"[1}", false},
+        {"{}", true},
+        {" [1, 2.5e-3 , -0] ", true},
+        {"{\"a\":{\"b\":[{},[]]}}", true},
+        {"\"\\u00e9\\n\"", true},
+        {"null", true},
+        {"", false},
+        {"{", false},
+        {"{\"a\"}", false},
+        {"{\"a\":1,}", false},
+        {"[1,]", false},
+        {"01", false},
+        {"1.", false},
+        {"\"a\nb\"", false},
+        {"\"\\x\"", false},
+        {"tru", false},
+        {"{} {}", false},
+        {"[1}", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct err err;
@@ -151,8 +164,12 @@ static void test_base64(void **state)
 {
     (void)state;
     struct err err;
-    static const char *const rows[][2] = {{"", ""},         {"f", "Zg=="},       {"fo", "Zm8="},
-                                          {"foo", "Zm9v"},  {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="},
+    static const char *const rows[][2] = {{"", ""},
+                                          {"f", "Zg=="},
+                                          {"fo", "Zm8="},
+                                          {"foo", "Zm9v"},
+                                          {"foob", "Zm9vYg=="},
+                                          {"fooba", "Zm9vYmE="},
                                           {"foobar", "Zm9vYmFy"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct buf b = {0}, back = {0};
@@ -234,12 +251,18 @@ static void test_err(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_str_cut),        cmocka_unit_test(test_buf_cap),
-        cmocka_unit_test(test_map_many),       cmocka_unit_test(test_scan_accepts_and_refuses),
-        cmocka_unit_test(test_scan_depth_is_bounded), cmocka_unit_test(test_raw_paths),
-        cmocka_unit_test(test_edit_copies_the_rest),  cmocka_unit_test(test_add_string),
-        cmocka_unit_test(test_base64),         cmocka_unit_test(test_clock),
-        cmocka_unit_test(test_proc),           cmocka_unit_test(test_err),
+        cmocka_unit_test(test_str_cut),
+        cmocka_unit_test(test_buf_cap),
+        cmocka_unit_test(test_map_many),
+        cmocka_unit_test(test_scan_accepts_and_refuses),
+        cmocka_unit_test(test_scan_depth_is_bounded),
+        cmocka_unit_test(test_raw_paths),
+        cmocka_unit_test(test_edit_copies_the_rest),
+        cmocka_unit_test(test_add_string),
+        cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_clock),
+        cmocka_unit_test(test_proc),
+        cmocka_unit_test(test_err),
     };
     return cmocka_run_group_tests_name("core", tests, NULL, NULL);
 }

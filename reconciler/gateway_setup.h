@@ -1,0 +1,20 @@
+/* Where the gateway is, and the certificate that it serves with. */
+#ifndef RECONCILER_GATEWAY_SETUP_H
+#define RECONCILER_GATEWAY_SETUP_H
+
+#include "gateway/client.h" /* GATEWAY_AUDIENCE */
+#include "reconciler/context.h"
+
+#define GATEWAY_SERVICE "gleaner-gateway"
+#define GATEWAY_SECRET "gleaner-gateway-tls" /* ca.crt, tls.crt, tls.key: the gateway mounts it */
+
+/* Makes the certificate's Secret unless one is there that is good for the Service's address for 30
+ * more days. The gateway's pod waits for the Secret by itself. NOT_FOUND: no Service. */
+int gateway_setup(struct context *cx, struct err *err) must_check;
+
+/* "https://<address of the Service>:8443" and the CA's PEM text, in the arena. The address, not the
+ * name: a mover must work where the cluster's DNS does not. */
+int gateway_address(struct context *cx, struct arena *a, const char **ret_url, str *ret_ca,
+                    struct err *err) must_check;
+
+#endif

@@ -1,0 +1,71 @@
+#include "reconciler/health.h"
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/str.h"
+
+struct health {
+    struct MHD_Daemon *daemon;
+    const atomic_bool *ready;
+};
+
+static enum MHD_Result answer(void *cls, struct MHD_Connection *c, const char *url,
+                              const char *method, const char *version, const char *data,
+                              size_t *data_n, void **state)
+{
+    (void)version;
+    (void)data;
+    (void)data_n;
+    (void)state;
+    const struct health *h = cls;
+    bool known = streq(url, "/healthz") || streq(url, "/readyz");
+    bool ok = streq(url, "/healthz") || atomic_load(h->ready);
+    unsigned code = !known ? 404 : !streq(method, "GET") ? 405 : ok ? 200 : 503;
+    static char yes[] = "ok\n", no[] = "not ready\n";
+    char *text = code == 200 ? yes : no;
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_PERSISTENT);
+    enum MHD_Result result = MHD_queue_response(c, code, r);
+    MHD_destroy_response(r);
+    return result;
+}
+
+int health_start(const char *address, const atomic_bool *ready, struct health **ret,
+                 struct err *err)
+{
+    const char *colon = strrchr(address, ':');
+    char host[64] = "0.0.0.0";
+    if (colon && (size_t)(colon - address) < sizeof host) {
+        memcpy(host, address, (size_t)(colon - address));
+        host[colon - address] = '\0';
+    }
+    struct sockaddr_in at = {.sin_family = AF_INET};
+    uint64_t port;
+    if (!str_u64(str_of(colon ? colon + 1 : address), &port) || port == 0 || port > 65535 ||
+        inet_pton(AF_INET, host, &at.sin_addr) != 1)
+        return err_set(err, ERR_INVALID, "--health %s: give PORT or ADDRESS:PORT", address);
+    at.sin_port = htons((uint16_t)port);
+    struct health *h = xcalloc(1, sizeof *h);
+    h->ready = ready;
+    h->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, answer, h,
+                                 MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&at,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, 10u, MHD_OPTION_CONNECTION_LIMIT,
+                                 32u, MHD_OPTION_END);
+    if (!h->daemon) {
+        free(h);
+        return err_set(err, ERR_IO, "cannot listen on %s for health checks", address);
+    }
+    *ret = h;
+    return 0;
+}
+
+void health_stop(struct health *h)
+{
+    if (!h)
+        return;
+    MHD_stop_daemon(h->daemon);
+    free(h);
+}

@@ -1,1 +1,0 @@
-typedef int reconciler_is_empty_so_far;

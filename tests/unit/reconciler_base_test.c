@@ -1,0 +1,163 @@
+/* The queue's promises, schedules in UTC, and the status patch. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "core/clock.h"
+#include "reconciler/queue.h"
+#include "reconciler/schedule/cron.h"
+
+static int64_t virtual_now;
+
+static int64_t now(void)
+{
+    return virtual_now;
+}
+
+static char *take(struct queue *q)
+{
+    return queue_take(q, NULL);
+}
+
+static void test_queue_dedupes_and_serialises(void **state)
+{
+    (void)state;
+    clock_override(now);
+    struct queue *q = queue_new();
+    queue_add(q, STR("a"), 0);
+    queue_add(q, STR("a"), 5000);
+    char *a = take(q);
+    assert_string_equal(a, "a");
+    assert_null(take(q)); /* once, and the later time did not survive */
+    queue_add(q, STR("a"), 0);
+    assert_null(take(q)); /* running: not beside itself */
+    queue_done(q, a, -1);
+    free(a);
+    a = take(q);
+    assert_string_equal(a, "a"); /* added while it ran: once more */
+    queue_done(q, a, -1);
+    free(a);
+    assert_null(take(q));
+    queue_free(q);
+    clock_override(NULL);
+}
+
+static void test_queue_times(void **state)
+{
+    (void)state;
+    clock_override(now);
+    struct queue *q = queue_new();
+    int64_t wait;
+    queue_add(q, STR("late"), 1000);
+    queue_add(q, STR("soon"), 10);
+    assert_null(queue_take(q, &wait));
+    assert_int_equal(wait, 10);
+    virtual_now += 10;
+    char *key = take(q);
+    assert_string_equal(key, "soon");
+    assert_int_equal(queue_failed(q, key, 0), 5);
+    virtual_now += 5;
+    free(key);
+    key = take(q);
+    assert_string_equal(key, "soon");
+    assert_int_equal(queue_failed(q, key, 0), 10);
+    free(key);
+    virtual_now += 10;
+    key = take(q);
+    assert_int_equal(queue_failed(q, key, 700), 700); /* Retry-After */
+    free(key);
+    virtual_now += 700;
+    key = take(q);
+    queue_done(q, key, 50);
+    free(key);
+    virtual_now += 50;
+    key = take(q);
+    assert_string_equal(key, "soon");
+    assert_int_equal(queue_failed(q, key, 0), 5); /* success forgets */
+    free(key);
+    queue_free(q);
+    clock_override(NULL);
+}
+
+static int64_t at(const char *time)
+{
+    int64_t ms;
+    assert_true(clock_parse(str_of(time), &ms));
+    return ms;
+}
+
+static void test_cron_next(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *schedule, *after, *next;
+    } rows[] = {
+        {"* * * * *", "2026-01-02T03:04:05Z", "2026-01-02T03:05:00Z"},
+        {"* * * * *", "2026-01-02T03:04:00Z", "2026-01-02T03:05:00Z"},
+        {"*/15 * * * *", "2026-01-02T03:46:00Z", "2026-01-02T04:00:00Z"},
+        {"0 3 * * *", "2026-01-02T03:00:00Z", "2026-01-03T03:00:00Z"},
+        {"@daily", "2026-12-31T10:00:00Z", "2027-01-01T00:00:00Z"},
+        {"30 4 1,15 * 5", "2026-01-02T05:00:00Z",
+         "2026-01-09T04:30:00Z"}, /* a Friday before the 15th */
+        {"0 0 29 2 *", "2026-03-01T00:00:00Z", "2028-02-29T00:00:00Z"},
+        {"0 12 * * 7", "2026-01-02T00:00:00Z", "2026-01-04T12:00:00Z"},
+        {"0 12 * JAN mon-WED", "2026-01-01T00:00:00Z", "2026-01-05T12:00:00Z"},
+        {"5/20 * * * *", "2026-01-01T00:06:00Z", "2026-01-01T00:25:00Z"},
+        {"0 0 31 2 *", "2026-01-01T00:00:00Z", NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cron c;
+        struct err err;
+        char text[CLOCK_RFC3339] = "never";
+        if (cron_parse(str_of(rows[i].schedule), &c, &err) < 0)
+            fail_msg("%s: %s", rows[i].schedule, err.msg);
+        int64_t next = cron_next(&c, at(rows[i].after));
+        if (next >= 0)
+            clock_format(next, text);
+        const char *want = rows[i].next ? rows[i].next : "never";
+        if (!streq(text, want))
+            fail_msg("%s after %s: %s, not %s", rows[i].schedule, rows[i].after, text, want);
+    }
+}
+
+static void test_cron_refuses(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"",
+                                      "* * * *",
+                                      "* * * * * *",
+                                      "60 * * * *",
+                                      "* 24 * * *",
+                                      "* * 0 * *",
+                                      "* * * 13 *",
+                                      "* * * * 8",
+                                      "a * * * *",
+                                      "*/0 * * * *",
+                                      "5-1 * * * *",
+                                      "@never",
+                                      "1,,2 * * * *",
+                                      "1- * * * *",
+                                      "-1 * * * *"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct cron c;
+        struct err err;
+        if (cron_parse(str_of(bad[i]), &c, &err) == 0)
+            fail_msg("'%s' was accepted", bad[i]);
+        assert_int_equal(err.kind, ERR_INVALID);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_queue_dedupes_and_serialises),
+        cmocka_unit_test(test_queue_times),
+        cmocka_unit_test(test_cron_next),
+        cmocka_unit_test(test_cron_refuses),
+    };
+    return cmocka_run_group_tests_name("reconciler_base", tests, NULL, NULL);
+}
