@@ -1,0 +1,217 @@
+#include "reconciler/restore/fields.h"
+
+#include "core/map.h"
+#include "kube/client.h"
+
+static bool is_member(const json_t *set)
+{
+    return json_object_size(set) == 0 || json_object_get(set, ".") != NULL;
+}
+
+/* What is in both. A new reference, or NULL if that is nothing. */
+static json_t *set_intersect(json_t *a, json_t *b)
+{
+    json_t *out = json_object();
+    const char *key;
+    json_t *child;
+    json_object_foreach(a, key, child)
+    {
+        json_t *other = json_object_get(b, key);
+        if (!other || streq(key, "."))
+            continue;
+        json_t *both = set_intersect(child, other);
+        if (both)
+            json_object_set_new(out, key, both);
+    }
+    bool member = is_member(a) && is_member(b);
+    if (json_object_size(out) == 0 && !member) {
+        json_decref(out);
+        return NULL;
+    }
+    if (json_object_size(out) > 0 && member)
+        json_object_set_new(out, ".", json_object());
+    return out;
+}
+
+/* Adds b to a. The top of a set is no field: it is never a member. */
+static void set_add(json_t *a, json_t *b, bool top)
+{
+    bool member = !top && (is_member(a) || is_member(b));
+    const char *key;
+    json_t *child;
+    json_object_foreach(b, key, child)
+    {
+        if (streq(key, "."))
+            continue;
+        json_t *mine = json_object_get(a, key);
+        if (mine)
+            set_add(mine, child, false);
+        else
+            json_object_set_new(a, key, json_deep_copy(child));
+    }
+    size_t children = json_object_size(a) - (json_object_get(a, ".") ? 1 : 0);
+    if (member && children > 0)
+        json_object_set_new(a, ".", json_object());
+}
+
+static bool entry_is_ours(const json_t *entry)
+{
+    return streq(json_text_at(entry, "manager", NULL), KUBE_MANAGER);
+}
+
+static bool same_owner(const json_t *a, const json_t *b)
+{
+    static const char *const names[] = {"manager", "operation", "subresource"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *x = json_text_at(a, names[i], NULL), *y = json_text_at(b, names[i], NULL);
+        if (!streq(x ? x : "", y ? y : ""))
+            return false;
+    }
+    return true;
+}
+
+static json_t *find_owner(json_t *list, const json_t *like)
+{
+    size_t i;
+    json_t *entry;
+    json_array_foreach(list, i, entry)
+    {
+        if (same_owner(entry, like))
+            return entry;
+    }
+    return NULL;
+}
+
+static json_t *fields_of(const json_t *entry)
+{
+    json_t *fields = json_object_get(entry, "fieldsV1");
+    return json_is_object(fields) ? fields : NULL;
+}
+
+static int parse_list(str text, json_t **ret, struct err *err)
+{
+    if (!text.p || str_is(text, "null")) {
+        *ret = json_array();
+        return 0;
+    }
+    json_t *list;
+    if (json_parse(text, &list, err) < 0)
+        return err_wrap(err, "reading managedFields");
+    if (!json_is_array(list)) {
+        json_decref(list);
+        return err_set(err, ERR_INVALID, "managedFields is not a list");
+    }
+    *ret = list;
+    return 0;
+}
+
+/* Appends what one saved owner gets of the fields that were ours. */
+static void give_to(json_t *out, json_t *saved, json_t *ours)
+{
+    json_t *fields = fields_of(saved);
+    if (!fields)
+        return;
+    json_t *part CLEANUP_JSON = set_intersect(fields, ours);
+    if (!part || json_object_size(part) == 0)
+        return;
+    json_t *there = find_owner(out, saved);
+    if (there && fields_of(there)) {
+        set_add(fields_of(there), part, true);
+        return;
+    }
+    json_t *entry = json_deep_copy(saved);
+    json_object_set(entry, "fieldsV1", part);
+    json_array_append_new(out, entry);
+}
+
+static json_t *without_us(json_t *list)
+{
+    json_t *out = json_array();
+    size_t i;
+    json_t *entry;
+    json_array_foreach(list, i, entry)
+    {
+        if (!entry_is_ours(entry))
+            json_array_append_new(out, json_deep_copy(entry));
+    }
+    return out;
+}
+
+bool fields_has_manager(str managed, const char *manager)
+{
+    struct raw_iter it = raw_iter(managed);
+    str key, entry;
+    while (raw_next(&it, &key, &entry))
+        if (raw_is(raw_get(entry, "manager"), manager))
+            return true;
+    return false;
+}
+
+int fields_give_back(struct arena *a, str live, str saved, const char *heir, str *ret,
+                     struct err *err)
+{
+    *ret = (str){0};
+    if (!fields_has_manager(live, KUBE_MANAGER))
+        return 0;
+    json_t *now CLEANUP_JSON = NULL, *before CLEANUP_JSON = NULL;
+    if (parse_list(live, &now, err) < 0 || parse_list(saved, &before, err) < 0)
+        return -1;
+
+    json_t *ours CLEANUP_JSON = json_object();
+    size_t i;
+    json_t *entry, *last = NULL;
+    json_array_foreach(now, i, entry)
+    {
+        if (entry_is_ours(entry) && fields_of(entry)) {
+            set_add(ours, fields_of(entry), true);
+            if (!json_object_get(entry, "subresource"))
+                last = entry;
+        }
+    }
+    json_t *out CLEANUP_JSON = without_us(now);
+    if (json_array_size(out) == 0) {
+        json_decref(out);
+        out = without_us(before);
+    } else {
+        json_array_foreach(before, i, entry)
+        {
+            if (!entry_is_ours(entry))
+                give_to(out, entry, ours);
+        }
+    }
+    if (json_array_size(out) == 0) {
+        json_t *left = json_deep_copy(last ? last : json_array_get(now, 0));
+        json_object_set_new(left, "manager", json_string(heir ? heir : FIELDS_NOBODY));
+        json_object_set_new(left, "operation", json_string("Update"));
+        json_array_append_new(out, left);
+    }
+    struct buf text CLEANUP(buf_free) = {0};
+    json_print(&text, out);
+    *ret = arena_str(a, buf_view(&text));
+    return 0;
+}
+
+static bool set_has(str set, const char *const *path)
+{
+    for (; *path; path++) {
+        char *name CLEANUP(free_p) = xasprintf("f:%s", *path);
+        set = raw_get(set, name);
+        if (!set.p)
+            return false;
+    }
+    return true;
+}
+
+bool fields_owned(str managed, const char *const *managers, const char *const *path)
+{
+    struct raw_iter it = raw_iter(managed);
+    str key, entry;
+    while (raw_next(&it, &key, &entry)) {
+        if (raw_get(entry, "subresource").p)
+            continue;
+        for (const char *const *m = managers; *m; m++)
+            if (raw_is(raw_get(entry, "manager"), *m) && set_has(raw_get(entry, "fieldsV1"), path))
+                return true;
+    }
+    return false;
+}
