@@ -6,6 +6,8 @@
 #include "reconciler/context.h"
 
 #define GATEWAY_SERVICE "gleaner-gateway"
+/* The controller's own token of the gateway's audience, projected by the kubelet. */
+#define GATEWAY_TOKEN_FILE "/var/run/gleaner/gateway-token"
 #define GATEWAY_SECRET "gleaner-gateway-tls" /* ca.crt, tls.crt, tls.key: the gateway mounts it */
 
 /* Makes the certificate's Secret unless one is there that is good for the Service's address for 30

@@ -168,8 +168,8 @@ static int mover_password(struct context *cx, struct arena *a, const char *store
 
 /* ---- the repository ---- */
 
-static int local_folder(struct context *cx, struct arena *a, const struct kube_object *store,
-                        const char **ret, struct err *err)
+static int local_folder(struct arena *a, const struct kube_object *store, struct opened *o,
+                        struct err *err)
 {
     const char *path = raw_text(a, store->raw, "spec", "local", "path", NULL);
     if (!path)
@@ -177,7 +177,10 @@ static int local_folder(struct context *cx, struct arena *a, const struct kube_o
     if (strstr(path, ".."))
         return err_set(err, ERR_INVALID, "BackupStore %s: spec.local.path must not contain '..'",
                        store->name);
-    *ret = arena_printf(a, "%s/%s", cx->local_root, path);
+    if (snprintf(o->store_folder, sizeof o->store_folder, "%s", path) >=
+        (int)sizeof o->store_folder)
+        return err_set(err, ERR_INVALID, "BackupStore %s: spec.local.path is too long",
+                       store->name);
     return 0;
 }
 
@@ -236,7 +239,7 @@ int store_open(struct context *cx, struct arena *a, const char *store, const cha
 {
     struct opened o CLEANUP(store_close) = {0};
     struct kube_object object;
-    const char *name, *password, *folder;
+    const char *name, *password;
     if (store_resolve(cx, a, store, &name, err) < 0)
         return -1;
     if (kube_get(cx->kube, a, &KUBE_BACKUPSTORE, NULL, name, &object, err) < 0) {
@@ -244,8 +247,7 @@ int store_open(struct context *cx, struct arena *a, const char *store, const cha
             return err_set(err, ERR_NOT_FOUND, "there is no BackupStore '%s'", name);
         return -1;
     }
-    if (store_password(cx, a, &object, &password, err) < 0 ||
-        local_folder(cx, a, &object, &folder, err) < 0)
+    if (store_password(cx, a, &object, &password, err) < 0 || local_folder(a, &object, &o, err) < 0)
         return -1;
     const char *cluster = raw_text(a, object.raw, "spec", "clusterName", NULL);
     struct buf path CLEANUP(buf_free) = {0};
@@ -253,7 +255,8 @@ int store_open(struct context *cx, struct arena *a, const char *store, const cha
         return -1;
     snprintf(o.path, sizeof o.path, "%s", path.p);
     if (mover_password(cx, a, name, o.path, ns, create, &o, err) < 0 ||
-        backend_open_local(arena_printf(a, "%s/%s", folder, o.path), &o.backend, err) < 0 ||
+        backend_open_local(arena_printf(a, "%s/%s/%s", cx->local_root, o.store_folder, o.path),
+                           &o.backend, err) < 0 ||
         open_repository(cx, &o, password, ns, create, err) < 0 ||
         (o.mover_password[0] && find_mover_key(&o, ns, cx, err) < 0))
         return err_wrap(err, "store %s, repository %s", name, path.p);
