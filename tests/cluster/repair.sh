@@ -119,17 +119,27 @@ unmount_all() {
     [ -z "$(our_mounts)" ]
 }
 
+# The sockets of our shims: asked for while their bundles are still there.
+shim_sockets() {
+    [ ! -d "$run/containerd" ] || find "$run/containerd" -name address -type f -exec cat {} \; -exec echo \; 2>/dev/null |
+        sed -n 's#^unix://\(/run/containerd/s/\)#\1#p'
+}
+# Sockets of shims that died with an earlier containerd of ours: nobody listens on them. Only where no
+# other containerd runs, which may want to find its own.
+dead_shim_sockets() {
+    [ -d /run/containerd/s ] && ! pgrep -x containerd >/dev/null || return 0
+    find /run/containerd/s -type s | grep -vxFf <(ss -lxH | awk '{ print $5 }') || true
+}
+
 # What containerd, CNI and kubelet keep in places that are compiled into them.
 remove_strays() {
-    local file socket
-    if [ -d "$run/containerd" ]; then
-        find "$run/containerd" -name address -type f 2>/dev/null | while read -r file; do
-            socket=$(sed 's#^unix://##' "$file")
-            case $socket in /run/containerd/s/*) rm -f "$socket" ;; esac
-        done
-    fi
+    local file id
+    dead_shim_sockets | xargs -r rm -f
     rmdir /run/containerd/s /run/containerd 2>/dev/null || true
-    rm -f /var/lib/cni/results/"$pod_network"-*
+    for file in /var/lib/cni/results/"$pod_network"-*; do
+        id=${file##*/"$pod_network"-}
+        rm -f "$file" "/var/lib/cni/results/cni-loopback-${id%-eth0}-lo"
+    done
     rmdir /var/lib/cni/results /var/lib/cni 2>/dev/null || true
     if [ -d /var/log/containers ]; then
         find /var/log/containers -type l -lname "$run/*" -delete
@@ -150,9 +160,12 @@ remove_firewall() {
 
 # take_down [--keep-git]: everything but the programs, the logs and, if asked, the Git repositories.
 take_down() {
-    local entry
+    local entry sockets
     [ -d "$state" ] || return 0
+    sockets=$(shim_sockets)
     stop_all_processes
+    # shellcheck disable=SC2086 # one name a line, without blanks
+    [ -z "$sockets" ] || rm -f $sockets
     try_until 10 unmount_all || die "cannot unmount: $(our_mounts | tr '\n' ' ')"
     remove_strays
     remove_cgroups
