@@ -3,9 +3,9 @@
  *
  * The name follows from the owner's uid, the direction and the claim, so that a controller that was
  * killed anywhere finds its pod again; nothing is remembered. The pod carries the label
- * MOVER_LABEL=<uid of the Backup or Restore> and is registered at the gateway by its own uid, for one
- * repository. It gets no API rights, no store credential and no hostPath: a projected token for the
- * gateway (audience gleaner-gateway, 600 s), the gateway's CA, and the claim. */
+ * MOVER_LABEL=<uid of the Backup or Restore> and is registered at the gateway by its own uid, for
+ * one repository. It gets no API rights, no store credential and no hostPath: a projected token for
+ * the gateway (audience gleaner-gateway, 600 s), the gateway's CA, and the claim. */
 #ifndef RECONCILER_MOVER_POD_H
 #define RECONCILER_MOVER_POD_H
 
@@ -19,49 +19,51 @@ enum mover_direction { MOVER_BACKUP, MOVER_RESTORE };
 
 struct mover_pod_spec {
     enum mover_direction direction;
-    const char *owner_uid;  /* uid of the Backup or Restore */
-    const char *owner;      /* "Backup gleaner-system/nightly": for messages */
-    const char *ns, *claim; /* the claim; mounted read-only for MOVER_BACKUP */
+    const char *owner_uid;      /* uid of the Backup or Restore */
+    const char *owner;          /* "Backup gleaner-system/nightly": for messages */
+    const char *ns, *claim;     /* the claim; mounted read-only for MOVER_BACKUP */
     const struct opened *store; /* the namespace's repository: path and mover key are used */
-    const char *store_name; /* the BackupStore's name, as store_resolve gives it */
-    const char *lock_holder; /* identity of the lock that this process holds (MOVER_BACKUP) */
-    const char *node;       /* run there; NULL: the node of a running consumer of the claim, if any */
-    const char *tree;       /* MOVER_RESTORE: hex id of the tree that the volume shall equal */
-    const char *parent;     /* MOVER_BACKUP: hex id of the last backup's tree of this claim, or NULL */
+    const char *store_name;     /* the BackupStore's name, as store_resolve gives it */
+    const char *lock_holder;    /* identity of the lock that this process holds (MOVER_BACKUP) */
+    const char *node; /* run there; NULL: the node of a running consumer of the claim, if any */
+    /* Hex id. MOVER_RESTORE: the tree that the volume shall equal; MOVER_BACKUP: the last backup's
+     * tree of this claim, or NULL. */
+    const char *tree;
+    const char *root; /* MOVER_RESTORE: the backup's report.root ("" or NULL: left as it is) */
 };
 
 enum mover_state {
     MOVER_WAITING, /* Pending or being made: `why` says for what */
     MOVER_RUNNING,
-    MOVER_DONE,    /* exit code 0: `report` is its answer */
-    MOVER_FAILED   /* ended without success: `why`; `report` where it left one */
+    MOVER_DONE,  /* exit code 0 or 3 (report.problems > 0): `report` is its answer */
+    MOVER_FAILED /* ended without success: `why`; `report` where it left one */
 };
 
 struct mover_pod {
-    const char *name, *uid;      /* of the pod */
-    const char *node;            /* "" until scheduled */
+    const char *name, *uid; /* of the pod */
+    const char *node;       /* "" until scheduled */
     enum mover_state state;
-    const char *why;             /* one sentence for people; "" */
+    const char *why; /* one sentence for people; "" */
     bool has_report;
     struct mover_report report;
-    int64_t age_ms;              /* since its creationTimestamp */
+    int64_t age_ms; /* since its creationTimestamp */
 };
 
-/* Makes the pod unless it is there, registers it at the gateway, and says where it stands. One call is
- * one short step: call again after a second or two, or when the pod's watch fires. An ended pod is not
- * made again: remove it first.
- * REFUSED: Pod Security or a quota forbids the pod, with what to change; NOT_FOUND: no such claim or
- * namespace; UNAVAILABLE: API server or gateway. */
+/* Makes the pod unless it is there, registers it at the gateway, and says where it stands. One call
+ * is one short step: call again after a second or two, or when the pod's watch fires. An ended pod
+ * is not made again: remove it first. REFUSED: Pod Security or a quota forbids the pod, with what
+ * to change; NOT_FOUND: no such claim or namespace; UNAVAILABLE: API server or gateway. */
 int mover_pod_step(struct context *cx, struct arena *a, const struct mover_pod_spec *spec,
                    struct mover_pod *ret, struct err *err) must_check;
 
 /* Deletes every mover pod of the owner in ns (uid preconditions, grace 0 for ended ones), and takes
  * its registration back. *ret_gone: none is left. Idempotent. claim NULL: all claims. */
 int mover_pod_remove(struct context *cx, struct arena *a, const char *owner_uid, const char *ns,
-                     const char *claim /* may be NULL */, bool *ret_gone, struct err *err) must_check;
+                     const char *claim /* may be NULL */, bool *ret_gone, struct err *err)
+    must_check;
 
-/* The name of a running or scheduled pod (other than a mover) that mounts the claim, and its node: NULL
- * if none does. Both in the arena. Finished pods do not count. */
+/* The name of a running or scheduled pod (other than a mover) that mounts the claim, and its node:
+ * NULL if none does. Both in the arena. Finished pods do not count. */
 int claim_consumer(struct context *cx, struct arena *a, const char *ns, const char *claim,
                    const char **ret_pod, const char **ret_node, struct err *err) must_check;
 
