@@ -1,4 +1,59 @@
-int main(void)
+/* One binary in several modes: the long-running ones of the cluster, and the verbs of people. */
+#include <stdio.h>
+
+#include "cli/cli.h"
+
+const char *cli_program = "gleaner";
+
+static int cli_version(int argc, char **argv)
 {
-    return 0;
+    (void)argc;
+    (void)argv;
+    printf("gleaner %s (%s)\n", GLEANER_VERSION, GLEANER_COMMIT);
+    return CLI_OK;
+}
+
+static const struct verb {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *what; /* NULL: a mode, not for people */
+} verbs[] = {
+    {"version", cli_version, "print the version"},
+};
+
+static void print_verbs(FILE *to)
+{
+    fprintf(to, "usage: %s VERB [arguments] [options]\n\n", cli_program);
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (verbs[i].what)
+            fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].what);
+    fprintf(to, "\n'%s VERB --help' explains one of them.\n", cli_program);
+}
+
+/* As a plugin of kubectl and flux the program is called by another name. */
+static const char *program_name(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (streq(name, "kubectl-gleaner"))
+        return "kubectl gleaner";
+    return streq(name, "flux-gleaner") ? "flux gleaner" : "gleaner";
+}
+
+int main(int argc, char **argv)
+{
+    cli_program = program_name(argc > 0 ? argv[0] : "");
+    if (argc < 2) {
+        print_verbs(stderr);
+        return CLI_USAGE;
+    }
+    if (streq(argv[1], "help") || streq(argv[1], "--help") || streq(argv[1], "-h")) {
+        print_verbs(stdout);
+        return CLI_OK;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (streq(argv[1], verbs[i].name))
+            return verbs[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "%s: '%s' is no verb; '%s help' lists them\n", cli_program, argv[1],
+            cli_program);
+    return CLI_USAGE;
 }
