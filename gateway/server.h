@@ -5,8 +5,8 @@
  * of the token, the token itself never.
  *
  * For the controller (username equals options.controller):
- *   PUT /gleaner/v1/movers/<pod uid>     {"repository":"<clusterName>/<namespace>","password":"...",
- *       "keys":["<id>",...],"write":true,"lock_holder":"...","budget":0}          -> 204
+ *   PUT /gleaner/v1/movers/<pod uid>     {"folder":"...","repository":"<clusterName>/<namespace>",
+ *       "password":"...","keys":["<id>",...],"write":true,"lock_holder":"...","budget":0} -> 204
  *       in memory only; forgotten after an hour unless sent again
  *   DELETE /gleaner/v1/movers/<pod uid>                                           -> 204
  *

@@ -1,0 +1,169 @@
+#include "mover/content.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    PIECE = 1 << 20, /* read at a time */
+    BLOCK = 4096     /* compared and written at a time */
+};
+
+struct content {
+    struct repository *repo;
+    char *piece;
+    struct buf blob;
+};
+
+struct content *content_new(struct repository *repo)
+{
+    struct content *c = xcalloc(1, sizeof *c);
+    c->repo = repo;
+    c->piece = xmalloc(PIECE);
+    return c;
+}
+
+void content_free(struct content *c)
+{
+    if (!c)
+        return;
+    free(c->piece);
+    buf_free(&c->blob);
+    free(c);
+}
+
+/* Reads up to n bytes (fewer only at the end of the file). */
+static int64_t read_at(int fd, void *p, size_t n, uint64_t at, struct err *err)
+{
+    size_t got = 0;
+    while (got < n) {
+        ssize_t r = pread(fd, (char *)p + got, n - got, (off_t)(at + got));
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return err_errno(err, errno, "reading");
+        if (r == 0)
+            break;
+        got += (size_t)r;
+    }
+    return (int64_t)got;
+}
+
+static int write_at(int fd, const char *p, size_t n, uint64_t at, struct err *err)
+{
+    while (n) {
+        ssize_t r = pwrite(fd, p, n, (off_t)at);
+        if (r < 0 && errno == EINTR)
+            continue;
+        if (r < 0)
+            return err_errno(err, errno, "writing");
+        p += r;
+        n -= (size_t)r;
+        at += (uint64_t)r;
+    }
+    return 0;
+}
+
+/* 1: the range holds exactly the bytes of that hash. */
+static int range_is(struct content *c, int fd, uint64_t at, uint64_t n, const struct store_id *id,
+                    struct err *err)
+{
+    struct store_id have;
+    struct sha256_ctx *hash = sha256_new();
+    while (n) {
+        size_t want = (size_t)MIN(n, (uint64_t)PIECE);
+        int64_t got = read_at(fd, c->piece, want, at, err);
+        if (got != (int64_t)want) {
+            sha256_free(hash);
+            return got < 0 ? -1 : 0;
+        }
+        sha256_update(hash, c->piece, want);
+        at += want;
+        n -= want;
+    }
+    sha256_final(hash, have.b);
+    return store_id_equal(&have, id);
+}
+
+static bool is_zero(const char *p, size_t n)
+{
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+/* Writes the blocks of p that the file does not hold; neighbours in one call. */
+static int write_piece(struct content *c, int fd, const char *p, size_t n, uint64_t at,
+                       uint64_t *written, struct err *err)
+{
+    int64_t have = read_at(fd, c->piece, n, at, err);
+    if (have < 0)
+        return -1;
+    size_t start = 0; /* of what waits to be written */
+    for (size_t i = 0; i < n; i += BLOCK) {
+        size_t len = MIN((size_t)BLOCK, n - i);
+        bool there = (uint64_t)have >= i + len;
+        bool same = there ? memcmp(c->piece + i, p + i, len) == 0
+                          : (uint64_t)have <= i && is_zero(p + i, len);
+        if (same) {
+            if (write_at(fd, p + start, i - start, at + start, err) < 0)
+                return -1;
+            *written += i - start;
+            start = i + len;
+        }
+    }
+    if (start < n) {
+        if (write_at(fd, p + start, n - start, at + start, err) < 0)
+            return -1;
+        *written += n - start;
+    }
+    return 0;
+}
+
+static int write_chunk(struct content *c, int fd, const struct store_id *id, uint64_t at,
+                       uint64_t *written, struct err *err)
+{
+    if (repository_load_blob(c->repo, BLOB_DATA, id, &c->blob, err) < 0)
+        return -1;
+    for (size_t i = 0; i < c->blob.n; i += PIECE)
+        if (write_piece(c, fd, c->blob.p + i, MIN((size_t)PIECE, c->blob.n - i), at + i, written,
+                        err) < 0)
+            return -1;
+    return 0;
+}
+
+/* Every chunk is known before the first byte is written. */
+static int sum_sizes(struct content *c, const struct store_id *ids, size_t ids_n, uint64_t *ret,
+                     struct err *err)
+{
+    uint64_t sum = 0, size;
+    for (size_t i = 0; i < ids_n; i++) {
+        char hex[STORE_ID_HEX];
+        store_id_hex(&ids[i], hex);
+        if (!repository_has_blob(c->repo, BLOB_DATA, &ids[i], &size))
+            return err_set(err, ERR_NOT_FOUND, "chunk %s is not in the store's index", hex);
+        if (__builtin_add_overflow(sum, size, &sum) || sum > INT64_MAX)
+            return err_set(err, ERR_CORRUPT, "its chunks are longer than any file");
+    }
+    *ret = sum;
+    return 0;
+}
+
+int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids, size_t ids_n,
+                  uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed, struct err *err)
+{
+    uint64_t total, at = 0, len, written = 0;
+    if (sum_sizes(c, ids, ids_n, &total, err) < 0)
+        return -1;
+    for (size_t i = 0; i < ids_n; i++, at += len) {
+        if (!repository_has_blob(c->repo, BLOB_DATA, &ids[i], &len))
+            return err_set(err, ERR_NOT_FOUND, "a chunk left the store's index");
+        int same = at + len <= size ? range_is(c, fd, at, len, &ids[i], err) : 0;
+        if (same < 0 || (!same && write_chunk(c, fd, &ids[i], at, &written, err) < 0))
+            return -1;
+    }
+    if (total != size && ftruncate(fd, (off_t)total) < 0)
+        return err_errno(err, errno, "setting the length");
+    *ret_size = total;
+    *ret_written = written;
+    *ret_changed = written || total != size;
+    return 0;
+}

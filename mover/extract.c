@@ -1,0 +1,195 @@
+#include "mover/extract.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "mover/place.h"
+#include "store/limits.h"
+
+static const char *here(const struct extract *x)
+{
+    return volume_path_text(&x->path);
+}
+
+static int extract_entries(struct extract *x, int dir, const struct store_id *tree, unsigned depth,
+                           struct err *err);
+
+static int extract_dir(struct extract *x, int dir, const char *name, const struct node *node,
+                       unsigned depth, struct err *err)
+{
+    int fd CLEANUP(close_p) = -1;
+    if (place_dir(x, dir, name, &fd, err) < 0)
+        return -1;
+    if (fd < 0)
+        return 0;
+    if (extract_entries(x, fd, &node->subtree, depth + 1, err) < 0)
+        return -1;
+    if (x->removing)
+        return 0;
+    x->problems.report->dirs++;
+    place_metadata(x, fd, node_mode_to_posix(node->mode) & 07777, node->uid, node->gid, node->atime,
+                   node->mtime);
+    return 0;
+}
+
+/* The pass that makes room: enters what is a directory on both sides, removes what is of another type. */
+static int make_room(struct extract *x, int dir, const char *name, const struct node *node,
+                     unsigned depth, struct err *err)
+{
+    struct volume_stat st;
+    if (volume_stat(dir, name, &st) < 0 || !volume_same_mount(&x->root, &st))
+        return 0;
+    bool is_dir = S_ISDIR(st.mode);
+    if (is_dir && node->type == NODE_DIR)
+        return extract_dir(x, dir, name, node, depth, err);
+    if (is_dir != (node->type == NODE_DIR) && node->type <= NODE_SYMLINK)
+        return place_remove(x, dir, name, err) < 0 ? -1 : 0;
+    return 0;
+}
+
+static int extract_node(struct extract *x, int dir, const char *name, const struct node *node,
+                        unsigned depth, struct err *err)
+{
+    if (node->type == NODE_DIR && (!node->has_subtree || depth >= STORE_TREE_DEPTH))
+        return err_set(err, ERR_CORRUPT, "%.300s: a directory without a tree, or too deep", here(x));
+    if (x->removing)
+        return make_room(x, dir, name, node, depth, err);
+    switch (node->type) {
+    case NODE_DIR:
+        return extract_dir(x, dir, name, node, depth, err);
+    case NODE_FILE:
+    case NODE_SYMLINK:
+        return place_leaf(x, dir, name, node, err);
+    case NODE_DEV:
+    case NODE_CHARDEV:
+    case NODE_FIFO:
+    case NODE_SOCKET:
+    case NODE_OTHER:
+    case NODE_TYPES:
+        break;
+    }
+    problem_add(&x->problems, here(x), "is a %s in the backup: not restored",
+                node_type_name(node->type));
+    return 0;
+}
+
+static bool is_ours(const char *name, unsigned depth)
+{
+    return depth > 0 || !volume_is_protected(name);
+}
+
+/* Only the first pass removes: what it left is a mount, which it named. */
+static int remove_extra(struct extract *x, int dir, const char *name, unsigned depth,
+                        struct err *err)
+{
+    if (!x->removing || !is_ours(name, depth))
+        return 0;
+    size_t before = volume_path_push(&x->path, name);
+    int r = place_remove(x, dir, name, err);
+    volume_path_pop(&x->path, before);
+    return r < 0 ? -1 : 0;
+}
+
+/* The tree gives names without '/', NUL, "." and ".."; here once more, where it counts. */
+static int check_name(const struct extract *x, str name, char out[256], struct err *err)
+{
+    if (name.n == 0 || name.n > 255 || memchr(name.p, '/', name.n) || memchr(name.p, 0, name.n) ||
+        str_is(name, ".") || str_is(name, ".."))
+        return err_set(err, ERR_CORRUPT, "the tree of %.300s holds a name that no file can have",
+                       here(x));
+    memcpy(out, name.p, name.n);
+    out[name.n] = '\0';
+    return 0;
+}
+
+/* Both sides are sorted: one pass over the tree and the names that are there. */
+static int merge(struct extract *x, int dir, struct tree_reader *tree,
+                 const struct volume_names *names, unsigned depth, struct err *err)
+{
+    const struct node *node;
+    size_t i = 0;
+    int more;
+    while ((more = tree_reader_next(tree, &node, err)) > 0) {
+        char name[256];
+        if (check_name(x, node->name, name, err) < 0)
+            return -1;
+        int order = -1;
+        while (i < names->at.n && (order = strcmp(volume_name(names, i), name)) < 0)
+            if (remove_extra(x, dir, volume_name(names, i++), depth, err) < 0)
+                return -1;
+        if (i < names->at.n && order == 0)
+            i++;
+        if (!is_ours(name, depth))
+            continue;
+        size_t before = volume_path_push(&x->path, name);
+        int r = extract_node(x, dir, name, node, depth, err);
+        volume_path_pop(&x->path, before);
+        if (r < 0)
+            return -1;
+    }
+    while (more == 0 && i < names->at.n)
+        if (remove_extra(x, dir, volume_name(names, i++), depth, err) < 0)
+            return -1;
+    return more;
+}
+
+static int extract_entries(struct extract *x, int dir, const struct store_id *tree, unsigned depth,
+                           struct err *err)
+{
+    struct volume_names names CLEANUP(volume_names_free) = {0};
+    struct tree_reader *reader CLEANUP(tree_reader_free_p) = NULL;
+    /* The tree first: one that cannot be read must not look like an empty one. */
+    if (tree_reader_open(x->repo, tree, &reader, err) < 0)
+        return err_wrap(err, "tree of %s", here(x));
+    int e = volume_list(dir, &names);
+    if (e < 0)
+        return err_errno(err, -e, "reading directory %s", here(x));
+    return merge(x, dir, reader, &names, depth, err);
+}
+
+static int extract_all(struct extract *x, const struct store_id *tree, const char *root,
+                       struct err *err)
+{
+    struct volume_stat want = {0};
+    int e = volume_stat(x->volume, "", &x->root);
+    if (e < 0 || !S_ISDIR(x->root.mode))
+        return err_errno(err, e < 0 ? -e : ENOTDIR, "the volume");
+    if (root && !volume_root_parse(root, &want))
+        return err_set(err, ERR_INVALID, "\"%.80s\" is not the owner, mode and time of a volume",
+                       root);
+    for (int pass = 0; pass < 2; pass++) {
+        x->removing = pass == 0;
+        if (extract_entries(x, x->volume, tree, /* depth= */ 0, err) < 0)
+            return -1;
+    }
+    if (root)
+        place_metadata(x, x->volume, want.mode & 07777, want.uid, want.gid, want.mtime, want.mtime);
+    if (syncfs(x->volume) < 0)
+        return err_errno(err, errno, "making the volume durable");
+    x->problems.report->tree = *tree;
+    x->problems.report->has_tree = true;
+    return 0;
+}
+
+int extract_volume(struct repository *repo, int volume, const struct store_id *tree,
+                   const char *root, struct mover_report *report, struct err *err)
+{
+    struct extract x = {
+        .repo = repo,
+        .content = content_new(repo),
+        .problems = {.report = report},
+        .volume = volume,
+        .groups = map_new(link_group_free),
+        .claimed = map_new(NULL),
+    };
+    int r = extract_all(&x, tree, root, err);
+    content_free(x.content);
+    buf_free(&x.problems.list);
+    buf_free(&x.path.text);
+    map_free(x.groups);
+    map_free(x.claimed);
+    free(x.link);
+    return r;
+}

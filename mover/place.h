@@ -1,0 +1,45 @@
+/* Single steps on the entries of a volume that is made equal to a tree. */
+#ifndef MOVER_PLACE_H
+#define MOVER_PLACE_H
+
+#include "core/map.h"
+#include "mover/content.h"
+#include "mover/volume.h"
+#include "store/tree.h"
+
+struct extract {
+    struct repository *repo;
+    struct content *content;
+    struct problems problems;
+    struct volume_path path;
+    int volume;
+    struct volume_stat root;
+    char *link;          /* the target of the symlink that was found */
+    struct map *groups;  /* (device_id, inode) of a node -> struct link_group */
+    struct map *claimed; /* inode of a local file that already serves a group */
+    bool removing;       /* first pass: make room, write nothing */
+};
+
+/* Where the first name of a hard-linked node was placed. */
+struct link_group {
+    char *path;
+    uint64_t inode, device;
+    uint64_t left; /* names still to come */
+};
+void link_group_free(void *group);
+
+/* Removes an entry with all below it. 0; 1: a mount stands in it, which is left and named. */
+int place_remove(struct extract *x, int dir, const char *name, struct err *err) must_check;
+
+/* A file or symlink, its content, links, owner, mode and time. */
+int place_leaf(struct extract *x, int dir, const char *name, const struct node *node,
+               struct err *err) must_check;
+
+/* Makes sure that name is a directory; *ret_fd is open, or -1 where a mount stands there (named). */
+int place_dir(struct extract *x, int dir, const char *name, int *ret_fd, struct err *err) must_check;
+
+/* Sets what differs. What cannot be set is a problem. mode: st_mode's 07777. */
+void place_metadata(struct extract *x, int fd, uint32_t mode, uint32_t uid, uint32_t gid,
+                    struct timespec atime, struct timespec mtime);
+
+#endif
