@@ -31,7 +31,7 @@ DEFINE_CLEANUP(struct gateway_client *, gateway_client_free)
 /* What one mover pod may reach. */
 struct gateway_mover {
     const char *pod_uid;
-    const char *folder;      /* of the store, below the gateway's local root; NULL, "": the root */
+    const char *store;       /* its folder below the gateway's local root; NULL, "": the root */
     const char *repository;  /* "<clusterName>/<namespace>", as layout_repository makes it */
     const char *password;    /* of the namespace's own key */
     const char *const *keys; /* ids (hex) of the key files that it opens; ended by NULL */

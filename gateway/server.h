@@ -5,7 +5,7 @@
  * of the token, the token itself never.
  *
  * For the controller (username equals options.controller):
- *   PUT /gleaner/v1/movers/<pod uid>     {"folder":"...","repository":"<clusterName>/<namespace>",
+ *   PUT /gleaner/v1/movers/<pod uid>     {"store":"...","repository":"<clusterName>/<namespace>",
  *       "password":"...","keys":["<id>",...],"write":true,"lock_holder":"...","budget":0} -> 204
  *       in memory only; forgotten after an hour unless sent again
  *   DELETE /gleaner/v1/movers/<pod uid>                                           -> 204
