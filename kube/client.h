@@ -1,14 +1,13 @@
 /* The API client. Blocking calls, safe from any thread: each thread keeps one connection.
  *
- * Every call has a deadline (KUBE_TIMEOUT_MS unless the client was told otherwise). Repeated inside:
- * answers 429 and 503 that carry Retry-After (that long, as long as the deadline allows), and GETs
- * whose connection broke. Everything else is the caller's decision. Errors carry the server's own
- * message (metav1.Status.message), err->http and the kind:
- *   404 NOT_FOUND; 409 EXISTS (reason AlreadyExists) or CONFLICT; 403 FORBIDDEN; 401 UNAUTHORIZED;
- *   400, 422 INVALID; 410 GONE; 413 TOO_LARGE; 429 BUSY; 5xx and no connection UNAVAILABLE;
- *   deadline TIMEOUT; cancelled CANCELLED.
- * Values of Secrets never enter an error message: a message of the server about a Secret is cut to its
- * reason. */
+ * Every call has a deadline (KUBE_TIMEOUT_MS unless the client was told otherwise). Repeated
+ * inside: answers 429 and 503 that carry Retry-After (that long, as long as the deadline allows),
+ * and GETs whose connection broke. Everything else is the caller's decision. Errors carry the
+ * server's own message (metav1.Status.message), err->http and the kind: 404 NOT_FOUND; 409 EXISTS
+ * (reason AlreadyExists) or CONFLICT; 403 FORBIDDEN; 401 UNAUTHORIZED; 400, 422 INVALID; 410 GONE;
+ * 413 TOO_LARGE; 429 BUSY; 5xx and no connection UNAVAILABLE; deadline TIMEOUT; cancelled
+ * CANCELLED. Values of Secrets never enter an error message: a message of the server about a Secret
+ * is cut to its reason. */
 #ifndef KUBE_CLIENT_H
 #define KUBE_CLIENT_H
 
@@ -35,10 +34,11 @@ struct kube_http {
     const char *accept;        /* NULL: application/json */
     str body;
     unsigned timeout_ms;
-    /* Called for each piece of a 2xx body; < 0 stops the transfer (with *err set). NULL: the body is
-     * gathered in `answer`, as are the bodies of other answers. */
+    /* Called for each piece of a 2xx body; < 0 stops the transfer (with *err set). NULL: the body
+     * is gathered in `answer`, as are the bodies of other answers. */
     int (*sink)(void *ctx, const char *p, size_t n, struct err *err);
     void *sink_ctx;
+    const atomic_bool *cancel; /* ends the exchange with ERR_CANCELLED once true; may be NULL */
     /* filled in */
     int status;
     struct buf answer;
@@ -61,6 +61,9 @@ DEFINE_CLEANUP(struct kube *, kube_free)
 /* From then on calls fail with ERR_CANCELLED as soon as *flag is true. */
 void kube_cancel_on(struct kube *k, const atomic_bool *flag);
 
+/* The deadline of each call from then on, instead of KUBE_TIMEOUT_MS. */
+void kube_set_timeout(struct kube *k, unsigned timeout_ms);
+
 /* The config that the client was made from (NULL on a test transport). */
 struct kube_config *kube_config_of(struct kube *k);
 
@@ -71,25 +74,26 @@ int kube_get(struct kube *k, struct arena *a, const struct kube_type *t, const c
              const char *name, struct kube_object *ret, struct err *err) must_check;
 
 /* A subresource ("scale"), or any path for /version, /readyz: the body in the arena. */
-int kube_get_path(struct kube *k, struct arena *a, const char *path, str *ret,
-                  struct err *err) must_check;
+int kube_get_path(struct kube *k, struct arena *a, const char *path, str *ret, struct err *err)
+    must_check;
 
 struct kube_list {
-    const char *ns;              /* NULL or "": all namespaces */
+    const char *ns;                              /* NULL or "": all namespaces */
     const char *label_selector, *field_selector; /* NULL: none */
-    unsigned page;               /* objects in a page; 0: 500 */
+    unsigned page;                               /* objects in a page; 0: 500 */
 };
 
 struct kube_listed {
-    char resource_version[64];   /* of the list: a watch goes on from here */
+    char resource_version[64]; /* of the list: a watch goes on from here */
     size_t count;
-    bool inconsistent;           /* a 410 in the middle: pages are of different moments */
+    bool inconsistent; /* a 410 in the middle: pages are of different moments */
 };
 
 /* Streams the objects of a type: each() is called for one after another while pages arrive, with an
  * object that lives only during that call (kube_object_copy keeps it). No page and no list is ever
  * held. each() < 0 ends the list with its error. A list without resourceVersion is ERR_CORRUPT. */
-int kube_list(struct kube *k, const struct kube_type *t, const struct kube_list *opts /* may be NULL */,
+int kube_list(struct kube *k, const struct kube_type *t,
+              const struct kube_list *opts /* may be NULL */,
               int (*each)(void *ctx, const struct kube_object *o, struct err *err), void *ctx,
               struct kube_listed *ret /* may be NULL */, struct err *err) must_check;
 
@@ -112,8 +116,9 @@ int kube_apply(struct kube *k, struct arena *a, const struct kube_type *t, const
 int kube_patch(struct kube *k, struct arena *a, const struct kube_type *t, const char *ns,
                const char *name, enum kube_patch_kind kind, str body, const struct kube_write *opts,
                struct kube_object *ret, struct err *err) must_check;
-int kube_create(struct kube *k, struct arena *a, const struct kube_type *t, const char *ns, str body,
-                const struct kube_write *opts, struct kube_object *ret, struct err *err) must_check;
+int kube_create(struct kube *k, struct arena *a, const struct kube_type *t, const char *ns,
+                str body, const struct kube_write *opts, struct kube_object *ret, struct err *err)
+    must_check;
 /* PUT: the body carries metadata.resourceVersion. */
 int kube_replace(struct kube *k, struct arena *a, const struct kube_type *t, const char *ns,
                  const char *name, str body, const struct kube_write *opts, struct kube_object *ret,
@@ -121,8 +126,8 @@ int kube_replace(struct kube *k, struct arena *a, const struct kube_type *t, con
 
 struct kube_delete {
     const char *uid, *resource_version; /* preconditions; NULL: none */
-    const char *propagation;            /* "Foreground", "Background", "Orphan"; NULL: the default */
-    int grace_seconds;                  /* < 0: the default */
+    const char *propagation; /* "Foreground", "Background", "Orphan"; NULL: the default */
+    int grace_seconds;       /* < 0: the default */
     bool dry_run;
 };
 

@@ -1,10 +1,11 @@
 /* Where the API server is and who we are: kubeconfig files and the in-cluster account.
  *
- * Rules of client-go's clientcmd and rest packages: KUBECONFIG is a colon list whose first entry that
- * defines a thing wins; relative paths are relative to their own file; *-data wins over the file form.
- * In a cluster: KUBERNETES_SERVICE_HOST and _PORT, token and ca.crt under
+ * Rules of client-go's clientcmd and rest packages: KUBECONFIG is a colon list whose first entry
+ * that defines a thing wins; relative paths are relative to their own file; *-data wins over the
+ * file form. In a cluster: KUBERNETES_SERVICE_HOST and _PORT, token and ca.crt under
  * /var/run/secrets/kubernetes.io/serviceaccount; the token is read again every 60 s, an unreadable
- * file keeps the old token, and a 401 drops it. exec plugins and auth providers are refused by name. */
+ * file keeps the old token, and a 401 drops it. exec plugins and auth providers are refused by
+ * name. */
 #ifndef KUBE_CONFIG_H
 #define KUBE_CONFIG_H
 
@@ -20,8 +21,9 @@ int kube_config_load(const char *path, const char *context, struct kube_config *
 void kube_config_free(struct kube_config *c);
 DEFINE_CLEANUP(struct kube_config *, kube_config_free)
 
-const char *kube_config_server(const struct kube_config *c);    /* https://host:port */
-const char *kube_config_namespace(const struct kube_config *c); /* of the context or pod; "default" */
+const char *kube_config_server(const struct kube_config *c); /* https://host:port */
+const char *
+kube_config_namespace(const struct kube_config *c); /* of the context or pod; "default" */
 
 /* The bearer token now, malloc'd, or NULL if another way of authentication is used. */
 char *kube_config_token(struct kube_config *c);

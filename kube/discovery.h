@@ -18,7 +18,8 @@ const struct kube_type *kube_discovery_at(const struct kube_discovery *d, size_t
 const struct kube_type *kube_discovery_kind(const struct kube_discovery *d, str group,
                                             const char *version, const char *kind);
 
-/* Groups whose answer was stale: "no such type" is not proven for them. Comma-separated; "" if none. */
+/* Groups whose answer was stale: "no such type" is not proven for them. Comma-separated; "" if
+ * none. */
 const char *kube_discovery_stale(const struct kube_discovery *d);
 
 #endif

@@ -9,12 +9,12 @@
 /* A resource type at one served version. Static for the types that code names (kube/types.h), or
  * owned by a discovery result. */
 struct kube_type {
-    const char *group;    /* "" for the core group */
+    const char *group; /* "" for the core group */
     const char *version;
     const char *resource; /* plural, lower case: "statefulsets" */
     const char *kind;
     bool namespaced;
-    unsigned verbs;       /* KUBE_VERB_... bits; 0 for static types */
+    unsigned verbs; /* KUBE_VERB_... bits; 0 for static types */
 };
 
 enum {
@@ -27,8 +27,8 @@ enum {
 };
 
 /* An object as the API server sent it. Everything in it belongs to the arena that it was read into.
- * `raw` is terminated; nothing in it was changed, but that apiVersion and kind are spliced in as the
- * first members where an item of a list lacks them. Strings that are absent are "". */
+ * `raw` is terminated; nothing in it was changed, but that apiVersion and kind are spliced in as
+ * the first members where an item of a list lacks them. Strings that are absent are "". */
 struct kube_object {
     str raw;
     const char *api_version, *kind, *ns, *name, *uid, *resource_version;

@@ -36,7 +36,8 @@
     X(SCHEDULE, "gleaner.dev", "v1alpha1", "schedules", "Schedule", true)                          \
     X(RESTORE, "gleaner.dev", "v1alpha1", "restores", "Restore", true)
 
-#define X(name, group, version, resource, kind, namespaced) extern const struct kube_type KUBE_##name;
+#define X(name, group, version, resource, kind, namespaced)                                        \
+    extern const struct kube_type KUBE_##name;
 KUBE_TYPES(X)
 #undef X
 

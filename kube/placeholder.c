@@ -1,1 +1,0 @@
-typedef int kube_is_empty_so_far;

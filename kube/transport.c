@@ -1,0 +1,281 @@
+#include "kube/transport.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#ifndef GLEANER_VERSION
+#define GLEANER_VERSION "0"
+#endif
+
+enum { CONNECT_TIMEOUT_MS = 10000, ERROR_BODY_CAP = 1 << 20 };
+
+struct thread_handle {
+    struct network *net;
+    struct thread_handle *next, **at;
+    CURL *easy;
+};
+
+struct network {
+    struct kube_config *config;
+    pthread_key_t key;
+    pthread_mutex_t lock; /* of the list of handles */
+    struct thread_handle *handles;
+};
+
+static size_t on_body(char *p, size_t size, size_t count, void *ctx)
+{
+    struct transport_call *call = ctx;
+    struct kube_http *x = call->x;
+    size_t n = size * count;
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (x->sink && status >= 200 && status < 300) {
+        if (x->sink(x->sink_ctx, p, n, &call->why) < 0) {
+            call->sink_failed = true;
+            return 0;
+        }
+        return n;
+    }
+    buf_add(&x->answer, p, n);
+    call->too_large = x->answer.overflow;
+    return call->too_large ? 0 : n;
+}
+
+static size_t on_read(char *p, size_t size, size_t count, void *ctx)
+{
+    struct transport_call *call = ctx;
+    size_t n = MIN(size * count, call->x->body.n - call->sent);
+    memcpy(p, call->x->body.p + call->sent, n);
+    call->sent += n;
+    return n;
+}
+
+static int on_progress(void *ctx, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    const struct transport_call *call = ctx;
+    (void)a, (void)b, (void)c, (void)d;
+    return call->x->cancel && atomic_load(call->x->cancel);
+}
+
+static void add_header(struct transport_call *call, const char *name, const char *value)
+{
+    char *line CLEANUP(free_p) = xasprintf("%s: %s", name, value);
+    struct curl_slist *longer = curl_slist_append(call->headers, line);
+    if (!longer)
+        abort();
+    call->headers = longer;
+}
+
+static void set_headers(struct transport_call *call, struct kube_config *config)
+{
+    const struct kube_http *x = call->x;
+    add_header(call, "Accept", x->accept ? x->accept : "application/json");
+    if (x->content_type) {
+        add_header(call, "Content-Type", x->content_type);
+        struct curl_slist *longer = curl_slist_append(call->headers, "Expect:");
+        if (!longer)
+            abort();
+        call->headers = longer;
+    }
+    char *token = kube_config_token(config);
+    if (token) {
+        char *value CLEANUP(free_p) = xasprintf("Bearer %s", token);
+        add_header(call, "Authorization", value);
+        explicit_bzero(value, strlen(value));
+        explicit_bzero(token, strlen(token));
+    }
+    free(token);
+    curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
+}
+
+static void set_blob(CURL *easy, CURLoption option, str pem)
+{
+    struct curl_blob blob = {.data = (void *)(uintptr_t)pem.p, .len = pem.n};
+    if (pem.p)
+        curl_easy_setopt(easy, option, &blob);
+}
+
+static void set_tls(CURL *easy, struct kube_config *config)
+{
+    set_blob(easy, CURLOPT_CAINFO_BLOB, kube_config_ca(config));
+    set_blob(easy, CURLOPT_SSLCERT_BLOB, kube_config_client_cert(config));
+    set_blob(easy, CURLOPT_SSLKEY_BLOB, kube_config_client_key(config));
+    if (kube_config_insecure(config)) {
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+    }
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+}
+
+/* The body goes through a reader that cannot be rewound: curl repeats a request whose kept
+ * connection turns out dead, but never one of which the server may have seen a byte. */
+static void set_body(struct transport_call *call)
+{
+    CURL *easy = call->easy;
+    const struct kube_http *x = call->x;
+    if (strcmp(x->method, "GET") == 0) {
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+        return;
+    }
+    curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, x->method);
+    curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+    curl_easy_setopt(easy, CURLOPT_READDATA, call);
+    curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body.n);
+}
+
+void transport_prepare(struct transport_call *call, CURL *easy, struct kube_config *config,
+                       struct kube_http *x)
+{
+    *call = (struct transport_call){.easy = easy, .x = x};
+    const char *server = kube_config_server(config);
+    call->url = xasprintf("%s%s", server, x->path);
+    if (!x->answer.cap)
+        x->answer.cap = x->sink ? ERROR_BODY_CAP : KUBE_MAX_OBJECT;
+    curl_easy_setopt(easy, CURLOPT_URL, call->url);
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
+    if (str_starts(str_of(server), "http:"))
+        curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* loopback only: see config_check */
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, "gleaner/" GLEANER_VERSION " (linux)");
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->text);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(easy, CURLOPT_XFERINFODATA, call);
+    set_tls(easy, config);
+    set_headers(call, config);
+    set_body(call);
+}
+
+/* The path without its query: what messages name. */
+static int fail(const struct transport_call *call, enum err_kind kind, const char *why,
+                struct err *err)
+{
+    str path = str_of(call->x->path);
+    path = str_cut(&path, '?');
+    return err_set(err, kind, "%s %.*s: %s", call->x->method, STR_FMT(path), why);
+}
+
+static int no_answer(const struct transport_call *call, CURLcode code, struct err *err)
+{
+    const char *text = call->text[0] ? call->text : curl_easy_strerror(code);
+    if (call->sink_failed) {
+        if (err)
+            *err = call->why;
+        return -1;
+    }
+    if (call->too_large)
+        return fail(call, ERR_TOO_LARGE, "the answer is too large", err);
+    if (code == CURLE_ABORTED_BY_CALLBACK)
+        return fail(call, ERR_CANCELLED, "cancelled", err);
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return fail(call, ERR_TIMEOUT, "the API server did not answer in time", err);
+    if (code == CURLE_SEND_FAIL_REWIND)
+        return fail(call, ERR_UNAVAILABLE,
+                    "the connection broke, the API server may have done it or not", err);
+    if (code == CURLE_SSL_CERTPROBLEM)
+        return fail(call, ERR_INVALID, text, err);
+    return fail(call, ERR_UNAVAILABLE, text, err);
+}
+
+int transport_finish(struct transport_call *call, CURLcode code, struct err *err)
+{
+    int r = 0;
+    long status = 0;
+    curl_off_t retry_after = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(call->easy, CURLINFO_RETRY_AFTER, &retry_after);
+    if (code != CURLE_OK || status < 200)
+        r = no_answer(call, code, err);
+    call->x->status = (int)status;
+    call->x->retry_after_ms = (unsigned)(MIN(MAX(retry_after, 0), 3600) * 1000);
+    curl_slist_free_all(call->headers);
+    call->headers = NULL;
+    free(call->url);
+    call->url = NULL;
+    return r;
+}
+
+/* ---- one handle for each thread ---- */
+
+static void drop_handle(void *p)
+{
+    struct thread_handle *h = p;
+    struct network *net = h->net;
+    pthread_mutex_lock(&net->lock);
+    *h->at = h->next;
+    if (h->next)
+        h->next->at = h->at;
+    pthread_mutex_unlock(&net->lock);
+    curl_easy_cleanup(h->easy);
+    free(h);
+}
+
+static CURL *handle_of_thread(struct network *net)
+{
+    struct thread_handle *h = pthread_getspecific(net->key);
+    if (h) {
+        curl_easy_reset(h->easy);
+        return h->easy;
+    }
+    h = xcalloc(1, sizeof *h);
+    h->net = net;
+    h->easy = curl_easy_init();
+    if (!h->easy)
+        abort();
+    pthread_mutex_lock(&net->lock);
+    h->next = net->handles;
+    h->at = &net->handles;
+    if (h->next)
+        h->next->at = &h->next;
+    net->handles = h;
+    pthread_mutex_unlock(&net->lock);
+    pthread_setspecific(net->key, h);
+    return h->easy;
+}
+
+static int perform(void *ctx, struct kube_http *x, struct err *err)
+{
+    struct network *net = ctx;
+    struct transport_call call;
+    CURL *easy = handle_of_thread(net);
+    transport_prepare(&call, easy, net->config, x);
+    int r = transport_finish(&call, curl_easy_perform(easy), err);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    return r;
+}
+
+static void close_network(void *ctx)
+{
+    struct network *net = ctx;
+    pthread_key_delete(net->key);
+    while (net->handles)
+        drop_handle(net->handles);
+    pthread_mutex_destroy(&net->lock);
+    free(net);
+}
+
+static void init_curl(void)
+{
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+        abort();
+}
+
+struct kube_transport transport_network(struct kube_config *config)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_curl);
+    struct network *net = xcalloc(1, sizeof *net);
+    net->config = config;
+    pthread_mutex_init(&net->lock, NULL);
+    if (pthread_key_create(&net->key, drop_handle) != 0)
+        abort();
+    return (struct kube_transport){.perform = perform, .close = close_network, .ctx = net};
+}
