@@ -101,7 +101,9 @@ write_file() {
 
 # --- processes ----------------------------------------------------------------------------------
 
-# The start time of a process in ticks since boot: field 22 of its stat. The second field is the
+boot_id() { cat /proc/sys/kernel/random/boot_id; }
+
+# When a process started: this boot, and field 22 of its stat, in ticks since. The second field is the
 # program's name in parentheses and may hold blanks, so everything up to the last ')' is cut.
 start_time() {
     local stat
@@ -109,7 +111,7 @@ start_time() {
     stat=${stat##*) }
     # shellcheck disable=SC2086 # split into fields on purpose
     set -- $stat
-    [ "$1" != Z ] && echo "${20}"
+    [ "$1" != Z ] && echo "$(boot_id).${20}"
 }
 
 # is_same_process PID START: whether that very process still runs.
@@ -126,6 +128,8 @@ process_is_current() {
     local digest
     process_pid "$1" >/dev/null && read -r _ _ digest <"$procs/$1" && [ "$digest" = "$2" ]
 }
+
+started= # names of the processes that this script has started
 
 # start_process NAME [-e VAR=VALUE]... [-f FILE]... COMMAND...: keeps the process running. If it
 # already runs with the same command, environment and content of the FILEs, nothing happens;
@@ -152,6 +156,7 @@ start_process() {
     [ ! -f "$logs/$name.log" ] || mv -f "$logs/$name.log" "$logs/$name.log.1"
     (cd "$state" && exec env -i "${env[@]}" setsid "$@" >"$logs/$name.log" 2>&1 </dev/null 8>&- 9>&-) &
     pid=$!
+    started+=" $name "
     start=$(start_time $pid) || die "$name ended at once: $(tail -n 3 "$logs/$name.log")"
     echo "$pid $start $digest" >"$procs/$name"
     disown $pid 2>/dev/null || true
@@ -176,14 +181,21 @@ stop_exactly() { # PID START
 
 process_is_gone() { ! is_same_process "$1" "$2"; }
 
-# wait_healthy NAME SECONDS COMMAND...: until the command succeeds, dying early with the end of the
-# log when the process has gone.
+# wait_healthy NAME SECONDS COMMAND...: until the command succeeds. It fails early when the process
+# has gone, and stops a process that hangs, so that the next attempt starts a new one. SECONDS are
+# for a process just started; one that ran before gets ten.
 wait_healthy() {
-    local name=$1 seconds=$2 end=$((SECONDS + $2))
+    local name=$1 seconds=$2 end
+    [[ $started == *" $name "* ]] || seconds=10
+    end=$((SECONDS + seconds))
     shift 2
     until "$@" >/dev/null 2>&1; do
         process_pid "$name" >/dev/null || { say_log "$name" "has ended"; return 1; }
-        [ $SECONDS -lt $end ] || { say_log "$name" "is not healthy after $seconds s ($*)"; return 1; }
+        if [ $SECONDS -ge $end ]; then
+            say_log "$name" "is not healthy after $seconds s ($*)"
+            stop_process "$name"
+            return 1
+        fi
         sleep 0.2
     done
 }

@@ -2,8 +2,6 @@
 # shellcheck disable=SC2154 # what lib.sh sets
 # Cleaning up: all of it for `down`, what an earlier run left broken for `up`.
 
-boot_id() { cat /proc/sys/kernel/random/boot_id; }
-
 # Whether what is left of an earlier run is worth starting again.
 state_is_usable() {
     if [ ! -f "$state/boot" ]; then
