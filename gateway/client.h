@@ -1,5 +1,6 @@
 /* The two clients of the gateway: the controller, which registers movers, and the mover, which asks
- * for its repository's password. Over libcurl; blocking; one client is used by one thread at a time.
+ * for its repository's password. Over libcurl; blocking; one client is used by one thread at a
+ * time.
  *
  * The protocol is in gateway/server.h. Errors: UNAVAILABLE (no answer, 5xx), BUSY (429),
  * UNAUTHORIZED (401: the token is not valid), FORBIDDEN (403: it is valid, but not for this),
@@ -21,8 +22,8 @@ enum { GATEWAY_REGISTRATION_SECONDS = 3600, GATEWAY_RENEW_SECONDS = 15 };
 struct gateway_client;
 
 /* url: "https://host:port" (a last '/' is allowed). ca_pem: the only certificates that are trusted,
- * PEM text (copied). token_file: a projected service-account token of the audience GATEWAY_AUDIENCE;
- * read again for each request. ERR_INVALID: the URL is not https. */
+ * PEM text (copied). token_file: a projected service-account token of the audience
+ * GATEWAY_AUDIENCE; read again for each request. ERR_INVALID: the URL is not https. */
 int gateway_client_new(const char *url, const char *ca_pem, const char *token_file,
                        struct gateway_client **ret_client, struct err *err) must_check;
 void gateway_client_free(struct gateway_client *c);
@@ -42,14 +43,14 @@ struct gateway_mover {
 
 /* Registers a mover or renews it (its budget goes on counting). Call it when the pod's uid is known
  * and again at each look at the pod. */
-int gateway_register(struct gateway_client *c, const struct gateway_mover *mover,
-                     struct err *err) must_check;
+int gateway_register(struct gateway_client *c, const struct gateway_mover *mover, struct err *err)
+    must_check;
 
 /* Takes it back; one that is not there is success. */
 int gateway_unregister(struct gateway_client *c, const char *pod_uid, struct err *err) must_check;
 
 /* For the mover: its repository's password, malloc'd; wipe it before free. One try. */
-int gateway_fetch_password(struct gateway_client *c, char **ret_password,
-                           struct err *err) must_check;
+int gateway_fetch_password(struct gateway_client *c, char **ret_password, struct err *err)
+    must_check;
 
 #endif

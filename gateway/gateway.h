@@ -4,7 +4,8 @@
 
 /* Runs until SIGTERM or SIGINT. argv[0] is the mode's name.
  *   --tls-cert FILE  --tls-key FILE   PEM (required)
- *   --controller USER                 system:serviceaccount:NS:NAME that registers movers (required)
+ *   --controller USER                 system:serviceaccount:NS:NAME that registers movers
+ * (required)
  *   --local-root DIR                  where repositories lie (default /var/lib/gleaner/store)
  *   --listen ADDR:PORT                default 0.0.0.0:8443
  *   --audience WORD                   default gleaner-gateway

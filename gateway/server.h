@@ -1,8 +1,8 @@
 /* The gateway's server.
  *
  * Every request carries a service-account token, as bearer or as the password of HTTP Basic. A
- * TokenReview (audience bound) tells who that is: its answer is cached for at most 60 s by the SHA-256
- * of the token, the token itself never.
+ * TokenReview (audience bound) tells who that is: its answer is cached for at most 60 s by the
+ * SHA-256 of the token, the token itself never.
  *
  * For the controller (username equals options.controller):
  *   PUT /gleaner/v1/movers/<pod uid>     {"store":"...","repository":"<clusterName>/<namespace>",
@@ -16,10 +16,10 @@
  *       GET, HEAD  config
  *       GET        keys/ index/ data/    lists; of keys only the registered ones
  *       GET, HEAD  keys/ID (a registered one) index/ID data/ID; Range as restic sends it
- *       POST       data/ID index/ID      if registered with write; the bytes' SHA-256 is ID; an index
- *                                        only while the holder's lock is in the repository
- * Everything else is 403 and its body is not read. 401: the token is not valid; 403: it is, but not
- * for this; 413, 429: above a limit; 503: nobody can tell (API server or store). */
+ *       POST       data/ID index/ID      if registered with write; the bytes' SHA-256 is ID; an
+ * index only while the holder's lock is in the repository Everything else is 403 and its body is
+ * not read. 401: the token is not valid; 403: it is, but not for this; 413, 429: above a limit;
+ * 503: nobody can tell (API server or store). */
 #ifndef GATEWAY_SERVER_H
 #define GATEWAY_SERVER_H
 
@@ -30,13 +30,13 @@
 #define GATEWAY_UPLOAD_MAX (64ull << 20)     /* one pack or index */
 #define GATEWAY_REGISTRATION_MAX (64u << 10) /* the body of a PUT */
 #define GATEWAY_TOKEN_MAX (16u << 10)
-#define GATEWAY_LIST_MAX (64u << 20)  /* the text of one list */
-#define GATEWAY_MOVERS_MAX 10000      /* registrations */
-#define GATEWAY_KEYS_MAX 8            /* key files of one registration */
-#define GATEWAY_CONNECTIONS_MAX 128   /* of all clients */
-#define GATEWAY_REQUESTS_PER_MOVER 8  /* at one time */
-#define GATEWAY_REVIEWS_MAX 4         /* TokenReviews at one time */
-#define GATEWAY_REVIEW_SECONDS 60     /* an answer is believed for so long */
+#define GATEWAY_LIST_MAX (64u << 20) /* the text of one list */
+#define GATEWAY_MOVERS_MAX 10000     /* registrations */
+#define GATEWAY_KEYS_MAX 8           /* key files of one registration */
+#define GATEWAY_CONNECTIONS_MAX 128  /* of all clients */
+#define GATEWAY_REQUESTS_PER_MOVER 8 /* at one time */
+#define GATEWAY_REVIEWS_MAX 4        /* TokenReviews at one time */
+#define GATEWAY_REVIEW_SECONDS 60    /* an answer is believed for so long */
 #define GATEWAY_BUDGET_DEFAULT (1ull << 40)
 
 /* Who a token belongs to. */
@@ -51,11 +51,11 @@ typedef int gateway_review_fn(void *ctx, const char *token, struct gateway_ident
                               struct err *err);
 
 struct gateway_options {
-    const char *listen;           /* "ADDR:PORT", IPv6 in brackets; port 0: any */
+    const char *listen; /* "ADDR:PORT", IPv6 in brackets; port 0: any */
     const char *cert_pem, *key_pem;
     const char *local_root, *spool; /* spool NULL: local_root */
     const char *controller;
-    uint64_t budget;              /* 0: GATEWAY_BUDGET_DEFAULT */
+    uint64_t budget; /* 0: GATEWAY_BUDGET_DEFAULT */
     gateway_review_fn *review;
     void *review_ctx;
 };

@@ -15,15 +15,15 @@ struct gateway_certificate {
  * addresses (IPv4 or IPv6 literals) are ended by NULL and may be NULL; together at least one.
  * ERR_INVALID names an address that is none. */
 int gateway_make_certificate(const char *const *dns_names, const char *const *addresses,
-                             unsigned days, struct gateway_certificate *ret,
-                             struct err *err) must_check;
+                             unsigned days, struct gateway_certificate *ret, struct err *err)
+    must_check;
 
 /* Wipes and frees the texts. */
 void gateway_certificate_free(struct gateway_certificate *c);
 
 /* How long a certificate is still valid, in seconds (negative: it has ended). ERR_INVALID: not a
  * certificate. A controller makes a new one in time and restarts the gateway. */
-int gateway_certificate_left(const char *cert_pem, int64_t *ret_seconds,
-                             struct err *err) must_check;
+int gateway_certificate_left(const char *cert_pem, int64_t *ret_seconds, struct err *err)
+    must_check;
 
 #endif

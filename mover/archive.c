@@ -18,8 +18,8 @@ struct archive {
     struct problems problems;
     struct volume_path path;
     struct volume_stat root;
-    struct store_ids ids; /* of the file at hand */
-    char *link;           /* the symlink at hand */
+    struct store_ids ids;       /* of the file at hand */
+    char *link;                 /* the symlink at hand */
     char at[320], xattrs[4096]; /* of the entry at hand: not on the stack of a deep recursion */
     const struct archive_probe *probe;
 };
@@ -92,13 +92,14 @@ static void fill_node(const struct archive *a, const char *name, const struct vo
         n->device_id = st->device == a->root.device ? 1 : st->device;
 }
 
-/* Names the attributes that this format could hold but we do not archive. The label of SELinux is the
- * kubelet's to set. */
+/* Names the attributes that this format could hold but we do not archive. The label of SELinux is
+ * the kubelet's to set. */
 static void name_attributes(struct archive *a, int dir, const char *name,
                             const struct volume_stat *st)
 {
     if (st->immutable)
-        problem_add(&a->problems, here(a), "is immutable or append-only: that flag is not archived");
+        problem_add(&a->problems, here(a),
+                    "is immutable or append-only: that flag is not archived");
     snprintf(a->at, sizeof a->at, "/proc/self/fd/%d/%s", dir, name);
     ssize_t n = llistxattr(a->at, a->xattrs, sizeof a->xattrs);
     if (n < 0 && (errno == ENOTSUP || errno == ENOSYS))
@@ -148,7 +149,8 @@ static bool same_state(const struct volume_stat *a, const struct volume_stat *b)
            volume_same_time(a->ctime, b->ctime);
 }
 
-/* Reads the open file until nothing happened to it meanwhile. 1: stored; 0: unreadable, and named. */
+/* Reads the open file until nothing happened to it meanwhile. 1: stored; 0: unreadable, and named.
+ */
 static int save_content(struct archive *a, int fd, struct volume_stat *st, uint64_t *ret_size,
                         struct err *err)
 {

@@ -23,13 +23,14 @@ struct archive_probe {
 
 /* Archives the directory behind the descriptor `volume`. The repository's index is loaded.
  *
- * parent: the tree of an earlier backup of this volume, or NULL. A file with its size, mtime, ctime and
- * inode whose chunks are all stored is not read again. A parent that is not there costs time only.
+ * parent: the tree of an earlier backup of this volume, or NULL. A file with its size, mtime, ctime
+ * and inode whose chunks are all stored is not read again. A parent that is not there costs time
+ * only.
  *
- * Adds to *report: tree, root, counts, problems, list. Durable on return. < 0: no tree; *report holds
- * the problems so far. probe may be NULL. */
+ * Adds to *report: tree, root, counts, problems, list. Durable on return. < 0: no tree; *report
+ * holds the problems so far. probe may be NULL. */
 int archive_volume(struct repository *repo, int volume, const struct store_id *parent,
-                   const struct archive_probe *probe, struct mover_report *report,
-                   struct err *err) must_check;
+                   const struct archive_probe *probe, struct mover_report *report, struct err *err)
+    must_check;
 
 #endif

@@ -147,10 +147,11 @@ static int sum_sizes(struct content *c, const struct store_id *ids, size_t ids_n
     return 0;
 }
 
-int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids, size_t ids_n,
-                  uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed, struct err *err)
+int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids,
+                  size_t ids_n, uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed,
+                  struct err *err)
 {
-    uint64_t total, at = 0, len, written = 0;
+    uint64_t total = 0, at = 0, len = 0, written = 0;
     if (sum_sizes(c, ids, ids_n, &total, err) < 0)
         return -1;
     for (size_t i = 0; i < ids_n; i++, at += len) {

@@ -11,17 +11,18 @@ struct content *content_new(struct repository *repo);
 void content_free(struct content *c);
 DEFINE_CLEANUP(struct content *, content_free)
 
-/* The file behind fd (read-write, `size` bytes long) becomes the chunks, in order. Each chunk's range is
- * hashed; where the hash differs the chunk is loaded and those blocks of it written that differ. A block
- * of zeros beyond the old end stays a hole. The rest is cut off.
+/* The file behind fd (read-write, `size` bytes long) becomes the chunks, in order. Each chunk's
+ * range is hashed; where the hash differs the chunk is loaded and those blocks of it written that
+ * differ. A block of zeros beyond the old end stays a hole. The rest is cut off.
  *
- * Works in place: a database of the volume's size fits no second time. Interrupted anywhere, the same
- * call made again ends with the same bytes.
+ * Works in place: a database of the volume's size fits no second time. Interrupted anywhere, the
+ * same call made again ends with the same bytes.
  *
- * *ret_size: the bytes that it now holds; *ret_written: those that were written; *ret_changed: anything
- * was. ERR_NOT_FOUND: a chunk is not in the index; nothing of that file was changed then. */
-int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids, size_t ids_n,
-                  uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed,
+ * *ret_size: the bytes that it now holds; *ret_written: those that were written; *ret_changed:
+ * anything was. ERR_NOT_FOUND: a chunk is not in the index; nothing of that file was changed then.
+ */
+int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids,
+                  size_t ids_n, uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed,
                   struct err *err) must_check;
 
 #endif

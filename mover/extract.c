@@ -34,7 +34,8 @@ static int extract_dir(struct extract *x, int dir, const char *name, const struc
     return 0;
 }
 
-/* The pass that makes room: enters what is a directory on both sides, removes what is of another type. */
+/* The pass that makes room: enters what is a directory on both sides, removes what is of another
+ * type. */
 static int make_room(struct extract *x, int dir, const char *name, const struct node *node,
                      unsigned depth, struct err *err)
 {
@@ -53,7 +54,8 @@ static int extract_node(struct extract *x, int dir, const char *name, const stru
                         unsigned depth, struct err *err)
 {
     if (node->type == NODE_DIR && (!node->has_subtree || depth >= STORE_TREE_DEPTH))
-        return err_set(err, ERR_CORRUPT, "%.300s: a directory without a tree, or too deep", here(x));
+        return err_set(err, ERR_CORRUPT, "%.300s: a directory without a tree, or too deep",
+                       here(x));
     if (x->removing)
         return make_room(x, dir, name, node, depth, err);
     switch (node->type) {

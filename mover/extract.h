@@ -1,27 +1,29 @@
 /* From the store into a mounted volume: the volume becomes equal to a tree. What is equal is left
- * alone (contents are compared by hash, block by block), what differs is written, what the tree does
- * not hold is removed. In the volume's own directory lost+found, .snapshot and .zfs stay as they are.
+ * alone (contents are compared by hash, block by block), what differs is written, what the tree
+ * does not hold is removed. In the volume's own directory lost+found, .snapshot and .zfs stay as
+ * they are.
  *
- * Nothing reads the volume meanwhile (the caller has stopped its pods), so files are changed in place
- * and made under their own names: there is never a second copy, and a mover that was killed anywhere
- * leaves nothing that the same call made again would not put right.
+ * Nothing reads the volume meanwhile (the caller has stopped its pods), so files are changed in
+ * place and made under their own names: there is never a second copy, and a mover that was killed
+ * anywhere leaves nothing that the same call made again would not put right.
  *
- * Never leaves the volume: names are resolved one by one below their directory, no symlink is followed,
- * another mount is neither entered nor removed (a problem). */
+ * Never leaves the volume: names are resolved one by one below their directory, no symlink is
+ * followed, another mount is neither entered nor removed (a problem). */
 #ifndef MOVER_EXTRACT_H
 #define MOVER_EXTRACT_H
 
 #include "mover/report.h"
 #include "store/repository.h"
 
-/* volume: a descriptor of the directory. root: mover_report.root of the backup, or NULL: the volume's
- * own directory keeps its owner, mode and time. The repository's index is loaded. Ends with syncfs.
+/* volume: a descriptor of the directory. root: mover_report.root of the backup, or NULL: the
+ * volume's own directory keeps its owner, mode and time. The repository's index is loaded. Ends
+ * with syncfs.
  *
  * Adds to *report: counts and problems (owners or modes that could not be set, types that are not
  * restored). < 0: the volume is not equal: a chunk that is missing or cannot be read, a full disk;
  * the message names the path. ERR_INVALID: root is not one. */
 int extract_volume(struct repository *repo, int volume, const struct store_id *tree,
-                   const char *root /* may be NULL */, struct mover_report *report,
-                   struct err *err) must_check;
+                   const char *root /* may be NULL */, struct mover_report *report, struct err *err)
+    must_check;
 
 #endif

@@ -9,13 +9,12 @@
  *   GLEANER_REPOSITORY   <clusterName>/<namespace>
  *   GLEANER_TREE         restore: the tree (hex id) that the volume shall equal
  *                        backup: the tree of the last backup of this volume, or empty
- *   GLEANER_ROOT         restore: mover_report.root of the backup (owner, mode and time of the volume's
- *                        own directory); empty: that is left as it is
- *   GLEANER_TOKEN_FILE   default /var/run/gleaner/token
- *   GLEANER_VOLUME       default /volume
- *   GLEANER_TERMINATION  default /dev/termination-log: where the report goes (mover/report.h)
- * The password comes from the gateway; 401, 403 and no answer are repeated for 60 s, because the
- * pod is registered only after it exists. */
+ *   GLEANER_ROOT         restore: mover_report.root of the backup (owner, mode and time of the
+ * volume's own directory); empty: that is left as it is GLEANER_TOKEN_FILE   default
+ * /var/run/gleaner/token GLEANER_VOLUME       default /volume GLEANER_TERMINATION  default
+ * /dev/termination-log: where the report goes (mover/report.h) The password comes from the gateway;
+ * 401, 403 and no answer are repeated for 60 s, because the pod is registered only after it exists.
+ */
 #define MOVER_ENV_GATEWAY "GLEANER_GATEWAY"
 #define MOVER_ENV_CA "GLEANER_CA"
 #define MOVER_ENV_REPOSITORY "GLEANER_REPOSITORY"
@@ -32,9 +31,9 @@
 /* Exit codes; the report says the same in words. */
 enum {
     MOVER_EXIT_DONE = 0,
-    MOVER_EXIT_FAILED = 1,   /* report.error */
-    MOVER_EXIT_USAGE = 2,    /* argument or environment */
-    MOVER_EXIT_PROBLEMS = 3  /* done, but for what report.problems names */
+    MOVER_EXIT_FAILED = 1,  /* report.error */
+    MOVER_EXIT_USAGE = 2,   /* argument or environment */
+    MOVER_EXIT_PROBLEMS = 3 /* done, but for what report.problems names */
 };
 
 /* argv[0] is the mode's name, argv[1] the verb. */

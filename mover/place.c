@@ -61,8 +61,10 @@ static int remove_below(struct extract *x, int dir, const char *name, unsigned d
         return 1;
     }
     if (depth > REMOVE_DEPTH)
-        return err_set(err, ERR_TOO_LARGE, "removing %.200s: more than %d directories below each "
-                       "other", here(x), REMOVE_DEPTH);
+        return err_set(err, ERR_TOO_LARGE,
+                       "removing %.200s: more than %d directories below each "
+                       "other",
+                       here(x), REMOVE_DEPTH);
     int kept = S_ISDIR(st.mode) ? remove_children(x, dir, name, depth, err) : 0;
     if (kept)
         return kept;
@@ -79,8 +81,8 @@ int place_remove(struct extract *x, int dir, const char *name, struct err *err)
 
 /* ---- owner, mode, time ---- */
 
-/* Without FSETID the setgid bit can only be set while the group is one of ours. A directory keeps it
- * when its group is changed after. */
+/* Without FSETID the setgid bit can only be set while the group is one of ours. A directory keeps
+ * it when its group is changed after. */
 static int set_mode(int fd, uint32_t mode, uint32_t gid)
 {
     struct volume_stat now;
@@ -183,10 +185,8 @@ static int remember_link(struct extract *x, int dir, const char *name, const str
     if (e < 0)
         return err_errno(err, -e, "%s", here(x));
     struct link_group *g = xcalloc(1, sizeof *g);
-    *g = (struct link_group){.path = xstrdup(here(x)),
-                             .inode = st.inode,
-                             .device = st.device,
-                             .left = node->links - 1};
+    *g = (struct link_group){
+        .path = xstrdup(here(x)), .inode = st.inode, .device = st.device, .left = node->links - 1};
     map_put(x->groups, group_key(node, key), g);
     map_put(x->claimed, claim_key(&st, key), x);
     return 0;
@@ -251,14 +251,17 @@ static int place_symlink(struct extract *x, int dir, const char *name, bool exis
         problem_add(&x->problems, here(x), "owner %u:%u cannot be set: %s", node->uid, node->gid,
                     strerror(errno));
     if (!volume_same_time(st.mtime, node->mtime) &&
-        utimensat(dir, name, (struct timespec[]){node->atime, node->mtime}, AT_SYMLINK_NOFOLLOW) < 0)
+        utimensat(dir, name, (struct timespec[]){node->atime, node->mtime}, AT_SYMLINK_NOFOLLOW) <
+            0)
         problem_add(&x->problems, here(x), "its time cannot be set: %s", strerror(errno));
     return 0;
 }
 
-/* Whether what stands there may be changed in place. Another name of the same inode may be another file
- * of the tree: only the first name of a group may use an inode that has several, and only once. */
-static bool is_usable(const struct extract *x, const struct volume_stat *st, const struct node *node)
+/* Whether what stands there may be changed in place. Another name of the same inode may be another
+ * file of the tree: only the first name of a group may use an inode that has several, and only
+ * once. */
+static bool is_usable(const struct extract *x, const struct volume_stat *st,
+                      const struct node *node)
 {
     uint64_t key[2];
     uint32_t type = node->type == NODE_FILE ? S_IFREG : S_IFLNK;

@@ -35,8 +35,10 @@ int place_remove(struct extract *x, int dir, const char *name, struct err *err) 
 int place_leaf(struct extract *x, int dir, const char *name, const struct node *node,
                struct err *err) must_check;
 
-/* Makes sure that name is a directory; *ret_fd is open, or -1 where a mount stands there (named). */
-int place_dir(struct extract *x, int dir, const char *name, int *ret_fd, struct err *err) must_check;
+/* Makes sure that name is a directory; *ret_fd is open, or -1 where a mount stands there (named).
+ */
+int place_dir(struct extract *x, int dir, const char *name, int *ret_fd, struct err *err)
+    must_check;
 
 /* Sets what differs. What cannot be set is a problem. mode: st_mode's 07777. */
 void place_metadata(struct extract *x, int fd, uint32_t mode, uint32_t uid, uint32_t gid,

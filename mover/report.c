@@ -143,8 +143,8 @@ static int take_counts(const json_t *j, struct mover_report *r, struct err *err)
     const struct {
         const char *name;
         uint64_t *to;
-    } counts[] = {{"files", &r->files},       {"dirs", &r->dirs},   {"links", &r->links},
-                  {"bytes", &r->bytes},       {"moved", &r->moved}, {"kept", &r->kept},
+    } counts[] = {{"files", &r->files},     {"dirs", &r->dirs},        {"links", &r->links},
+                  {"bytes", &r->bytes},     {"moved", &r->moved},      {"kept", &r->kept},
                   {"removed", &r->removed}, {"problems", &r->problems}};
     for (size_t i = 0; i < ARRAY_LEN(counts); i++)
         if (take_count(j, counts[i].name, counts[i].to, err) < 0)
@@ -158,7 +158,8 @@ int mover_report_decode(str text, struct mover_report *ret, struct err *err)
     struct mover_report r = {0};
     text = str_trim(text);
     if (text.n > MOVER_REPORT_MAX)
-        return err_set(err, ERR_INVALID, "mover's report is longer than %d bytes", MOVER_REPORT_MAX);
+        return err_set(err, ERR_INVALID, "mover's report is longer than %d bytes",
+                       MOVER_REPORT_MAX);
     if (json_parse(text, &j, err) < 0)
         return err_wrap(err, "mover's report");
     if (json_integer_value(json_object_get(j, "v")) != 1)

@@ -11,7 +11,7 @@
 #include "store/id.h"
 
 enum {
-    MOVER_REPORT_MAX = 4096,  /* bytes: Kubernetes cuts a termination message there */
+    MOVER_REPORT_MAX = 4096, /* bytes: Kubernetes cuts a termination message there */
     MOVER_REPORT_PROBLEMS = 10,
     MOVER_REPORT_PATH = 160, /* room for a path; a longer one keeps its end, after "..." */
     MOVER_REPORT_WHAT = 160,
@@ -26,7 +26,7 @@ struct mover_problem {
 
 /* Plain data: copied by assignment, nothing to free. */
 struct mover_report {
-    char verb[16];     /* "backup", "restore" */
+    char verb[16]; /* "backup", "restore" */
     bool has_tree;
     struct store_id tree; /* backup: what the volume holds; restore: what it now equals */
     /* backup: owner, mode and time of the volume's own directory, which no tree holds. Opaque: keep
@@ -34,25 +34,25 @@ struct mover_report {
     char root[MOVER_ROOT_MAX];
     uint64_t files, dirs, links; /* in the tree; links: symlinks */
     uint64_t bytes;              /* of all files */
-    uint64_t moved; /* backup: bytes new in the store; restore: bytes written to the volume */
-    uint64_t kept;  /* files that were found unchanged */
-    uint64_t removed; /* restore: entries that the tree does not have */
+    uint64_t moved;    /* backup: bytes new in the store; restore: bytes written to the volume */
+    uint64_t kept;     /* files that were found unchanged */
+    uint64_t removed;  /* restore: entries that the tree does not have */
     uint64_t problems; /* all of them, also those not in first[] */
     struct mover_problem first[MOVER_REPORT_PROBLEMS];
     size_t first_n;
     bool has_list;
     struct store_id list; /* backup with more problems than fit: a data blob, one line
                              {"path":...,"what":...} for each (up to 1 MiB of them) */
-    char error_kind[24]; /* err_kind_name, "" if it did not fail */
-    char error[512];     /* one sentence */
+    char error_kind[24];  /* err_kind_name, "" if it did not fail */
+    char error[512];      /* one sentence */
 };
 
 /* Appends the JSON text, never more than MOVER_REPORT_MAX bytes: problems that do not fit are left
  * out of first[]. */
 void mover_report_encode(const struct mover_report *r, struct buf *out);
 
-/* The text as the API server reports it: written by a tenant's pod, so each field is checked and cut
- * to its room. ERR_INVALID: it is not a report. */
+/* The text as the API server reports it: written by a tenant's pod, so each field is checked and
+ * cut to its room. ERR_INVALID: it is not a report. */
 int mover_report_decode(str text, struct mover_report *ret, struct err *err) must_check;
 
 /* Adds a problem: counted always, kept while there is room. */

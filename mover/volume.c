@@ -143,8 +143,8 @@ void problem_add(struct problems *p, const char *path, const char *fmt, ...)
 
 void volume_root_format(const struct volume_stat *st, char out[MOVER_ROOT_MAX])
 {
-    snprintf(out, MOVER_ROOT_MAX, "%04o:%u:%u:%" PRId64 ".%09ld", st->mode & 07777u, st->uid, st->gid,
-             (int64_t)st->mtime.tv_sec, (long)st->mtime.tv_nsec);
+    snprintf(out, MOVER_ROOT_MAX, "%04o:%u:%u:%" PRId64 ".%09ld", st->mode & 07777u, st->uid,
+             st->gid, (int64_t)st->mtime.tv_sec, (long)st->mtime.tv_nsec);
 }
 
 static bool take_number(const char **p, int base, char end, long long least, long long most,

@@ -23,7 +23,8 @@ struct volume_stat {
     bool immutable; /* immutable or append-only */
 };
 
-/* Of name below dir, or of dir itself (name ""). Never follows a symlink, never mounts. 0 or -errno. */
+/* Of name below dir, or of dir itself (name ""). Never follows a symlink, never mounts. 0 or
+ * -errno. */
 int volume_stat(int dir, const char *name, struct volume_stat *ret);
 
 /* False: an entry of another mount than its parent's. */

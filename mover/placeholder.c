@@ -1,1 +1,0 @@
-typedef int mover_is_empty_so_far;
