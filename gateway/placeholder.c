@@ -1,1 +1,0 @@
-typedef int gateway_is_empty_so_far;
