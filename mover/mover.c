@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -157,24 +158,34 @@ static void prepare_process(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+static void put_error(struct mover_report *report, const struct err *err)
+{
+    snprintf(report->error_kind, sizeof report->error_kind, "%s", err_kind_name(err->kind));
+    snprintf(report->error, sizeof report->error, "%.*s", (int)sizeof report->error - 1, err->msg);
+}
+
 int mover_main(int argc, char **argv)
 {
     struct settings s = {0};
     struct mover_report report = {0};
     struct err err = {0};
     log_setup(LOG_INFO, "mover");
-    if (read_settings(argc, argv, &s, &err) < 0) {
-        log_err("mover cannot start", &err, NULL, NULL);
+    int r = read_settings(argc, argv, &s, &err);
+    if (s.termination)
+        snprintf(report.verb, sizeof report.verb, "%s", argv[1]);
+    if (r < 0) {
+        log_err("cannot start", &err, NULL, NULL);
+        put_error(&report, &err);
+        if (s.termination)
+            write_report(s.termination, &report);
         return MOVER_EXIT_USAGE;
     }
     prepare_process();
-    snprintf(report.verb, sizeof report.verb, "%s", argv[1]);
     log_line(LOG_INFO, "started", "verb", argv[1], "repository", s.repository, NULL);
-    int r = run(&s, &report, &err);
-    if (r < 0) {
+    if (run(&s, &report, &err) < 0) {
         log_err("failed", &err, "repository", s.repository);
-        snprintf(report.error_kind, sizeof report.error_kind, "%s", err_kind_name(err.kind));
-        snprintf(report.error, sizeof report.error, "%.*s", (int)sizeof report.error - 1, err.msg);
+        put_error(&report, &err);
+        r = -1;
     }
     write_report(s.termination, &report);
     return r < 0 ? MOVER_EXIT_FAILED : report.problems ? MOVER_EXIT_PROBLEMS : MOVER_EXIT_DONE;
