@@ -70,7 +70,9 @@ struct declaration {
 
 /* A whole plan for one target. Everything in the arena. */
 struct plan {
-    struct application app; /* the target */
+    struct application app;   /* the target */
+    struct application *apps; /* the target, then every application that its books hold */
+    size_t app_count;
     struct declaration declared;
     const char *ns;           /* its content's namespace: the repository that it goes to */
     struct subject *subjects; /* sorted by group, kind, namespace, name */
@@ -79,6 +81,9 @@ struct plan {
     size_t claim_count;
     const char **warnings; /* things that people should know; e.g. content in other namespaces */
     size_t warning_count;
+    const char **problems; /* things that this backup cannot hold: it ends PartiallyFailed */
+    size_t problem_count;
+    bool alone; /* no other application uses the namespace */
 };
 
 struct context;

@@ -1,0 +1,265 @@
+/* The live objects of a target. */
+#include "reconciler/scope.h"
+
+#include "kube/types.h"
+
+#include <fnmatch.h>
+
+void scope_set_free(struct scope_set *s)
+{
+    vec_free(&s->members);
+    vec_free(&s->found);
+    vec_free(&s->warnings);
+    vec_free(&s->problems);
+    map_free(s->books);
+    map_free(s->by_key);
+    map_free(s->by_uid);
+    *s = (struct scope_set){0};
+}
+
+/* ---- adding objects ---- */
+
+/* An object is one object however many groups serve it: its uid tells. */
+static struct found *found_add(struct scope_set *s, const struct kube_type *t,
+                               const struct kube_object *o)
+{
+    str key = str_of(scope_key(s->a, str_of(t->group), t->kind, o->ns, o->name));
+    struct found *f = map_get(s->by_key, key);
+    if (!f && *o->uid)
+        f = map_get(s->by_uid, str_of(o->uid));
+    if (f)
+        return f;
+    f = arena_new_of(s->a, struct found);
+    *f = (struct found){.object = *o, .type = t, .owner_text = ""};
+    f->booking = map_get(s->books, key);
+    *vec_add(&s->found) = f;
+    map_put(s->by_key, key, f);
+    if (*o->uid)
+        map_put(s->by_uid, str_of(o->uid), f);
+    return f;
+}
+
+/* Reads one object by name and adds it; absent is no error. */
+static int found_get(struct scope_set *s, const struct kube_type *t, const char *ns,
+                     const char *name, struct found **ret, struct err *err)
+{
+    struct kube_object o;
+    struct err e;
+    *ret = NULL;
+    if (kube_get(s->cx->kube, s->a, t, ns, name, &o, &e) == 0) {
+        *ret = found_add(s, t, &o);
+        return 0;
+    }
+    if (e.kind == ERR_NOT_FOUND)
+        return 0;
+    if (err)
+        *err = e;
+    return err_wrap(err, "reading %s %s%s%s", t->kind, ns, *ns ? "/" : "", name);
+}
+
+/* ---- the namespace ---- */
+
+struct listing {
+    struct scope_set *s;
+    const struct kube_type *t;
+};
+
+static int listed(void *ctx, const struct kube_object *o, struct err *err)
+{
+    (void)err;
+    struct listing *l = ctx;
+    struct kube_object copy = kube_object_copy(l->s->a, o);
+    found_add(l->s, l->t, &copy);
+    return 0;
+}
+
+/* Views and logs are no objects. Source: rule 1 of docs/verdicts.md. */
+static bool listable(const struct kube_type *t)
+{
+    const unsigned need = KUBE_VERB_LIST | KUBE_VERB_CREATE | KUBE_VERB_DELETE;
+    return t->namespaced && (t->verbs & need) == need && !streq(t->resource, "events") &&
+           fnmatch("*metrics.k8s.io", t->group, 0) != 0;
+}
+
+static int list_namespace(struct scope_set *s, struct err *err)
+{
+    for (size_t i = 0; i < kube_discovery_count(s->discovery); i++) {
+        struct listing l = {s, kube_discovery_at(s->discovery, i)};
+        struct kube_list opts = {.ns = s->ns};
+        struct err e;
+        if (!listable(l.t) || kube_list(s->cx->kube, l.t, &opts, listed, &l, NULL, &e) == 0)
+            continue;
+        if (e.kind == ERR_NOT_FOUND || e.http == 405) /* its definition has just gone */
+            continue;
+        if (e.kind != ERR_FORBIDDEN) {
+            if (err)
+                *err = e;
+            return err_wrap(err, "listing %s in namespace %s", l.t->resource, s->ns);
+        }
+        const char *dot = *l.t->group ? "." : "";
+        scope_warn(
+            &s->problems, s->a,
+            "%s%s%s in namespace %s may not be listed, so none of them is in this backup: grant "
+            "get and list",
+            l.t->resource, dot, l.t->group, s->ns);
+    }
+    const char *stale = kube_discovery_stale(s->discovery);
+    if (*stale)
+        scope_warn(
+            &s->problems, s->a,
+            "the API server does not answer for %s, so their objects are not in this backup: "
+            "look at `kubectl get apiservices`",
+            stale);
+    return 0;
+}
+
+/* ---- beyond the namespace ---- */
+
+static int read_booked_elsewhere(struct scope_set *s, struct err *err)
+{
+    size_t at = 0;
+    void *value;
+    while (map_each(s->books, &at, NULL, &value)) {
+        struct booking *b = value;
+        if (b->by->relation != MEMBER_CHAIN || streq(b->entry.ns, s->ns))
+            continue;
+        const struct kube_type *t =
+            kube_discovery_kind(s->discovery, str_of(b->entry.group), NULL, b->entry.kind);
+        struct found *f;
+        if (!t)
+            scope_warn(&s->warnings, s->a,
+                       "%s %s is in the books of %s, but the cluster serves no %s", b->entry.kind,
+                       b->entry.name, b->by->text, b->entry.kind);
+        else if (found_get(s, t, b->entry.ns, b->entry.name, &f, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* The engines' own objects: the target and the applications that it holds. */
+static int add_applications(struct scope_set *s, struct err *err)
+{
+    for (size_t i = 0; i < s->members.n; i++) {
+        const struct member *m = s->members.p[i];
+        const struct kube_type *t =
+            kube_discovery_kind(s->discovery, str_of(m->app.type->group), NULL, m->app.type->kind);
+        struct found *f;
+        if (m->relation != MEMBER_CHAIN)
+            continue;
+        if (found_get(s, t ? t : m->app.type, m->app.object.ns, m->app.object.name, &f, err) < 0)
+            return -1;
+        if (f)
+            f->is_application = true;
+    }
+    return 0;
+}
+
+/* Helm's records of the releases, where they lie in another namespace. */
+static int add_helm_storage(struct scope_set *s, struct err *err)
+{
+    for (size_t i = 0; i < s->members.n; i++) {
+        const struct member *m = s->members.p[i];
+        if (m->relation != MEMBER_CHAIN || !*m->app.storage_ns || streq(m->app.storage_ns, s->ns))
+            continue;
+        struct kube_list opts = {.ns = m->app.storage_ns};
+        opts.label_selector = arena_printf(s->a, "owner=helm,name=%s", m->app.release);
+        struct listing l = {s, kube_discovery_kind(s->discovery, STR(""), NULL, "Secret")};
+        if (l.t && kube_list(s->cx->kube, l.t, &opts, listed, &l, NULL, err) < 0)
+            return err_wrap(err, "listing Helm's records in namespace %s", m->app.storage_ns);
+    }
+    return 0;
+}
+
+/* The namespace itself, and the volumes that claims are bound to. */
+static int add_cluster_needs(struct scope_set *s, struct err *err)
+{
+    struct found *f;
+    const struct kube_type *t = kube_discovery_kind(s->discovery, STR(""), NULL, "Namespace");
+    if (found_get(s, t ? t : &KUBE_NAMESPACE, "", s->ns, &f, err) < 0)
+        return -1;
+    s->ns_exists = f != NULL;
+    const struct kube_type *pv =
+        kube_discovery_kind(s->discovery, STR(""), NULL, "PersistentVolume");
+    size_t n = s->found.n;
+    for (size_t i = 0; i < n; i++) {
+        const struct found *claim = s->found.p[i];
+        if (!kube_object_is(&claim->object, "", "PersistentVolumeClaim"))
+            continue;
+        const char *volume = raw_text(s->a, claim->object.raw, "spec", "volumeName", NULL);
+        if (volume && *volume && found_get(s, pv ? pv : &KUBE_PV, "", volume, &f, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- proofs and credentials ---- */
+
+static int prove(struct scope_set *s, struct member *m, struct err *err)
+{
+    if (m->proven)
+        return 0;
+    m->proven = true;
+    return proof_make(s->prover, &m->app, &m->declared, &m->sources, err);
+}
+
+static void mark_credentials(struct scope_set *s, const struct member *m)
+{
+    for (size_t i = 0; m->proven && i < m->sources.n; i++) {
+        const struct source *src = &m->sources.at[i];
+        if (!*src->secret_name)
+            continue;
+        struct found *f =
+            map_get(s->by_key,
+                    str_of(scope_key(s->a, STR(""), "Secret", src->secret_ns, src->secret_name)));
+        if (f)
+            f->credential = true;
+        else
+            scope_warn(&s->warnings, s->a,
+                       "the credentials of %s's source, Secret %s/%s, are not in this backup: keep "
+                       "them apart",
+                       m->text, src->secret_ns, src->secret_name);
+    }
+}
+
+static int prove_members(struct scope_set *s, struct err *err)
+{
+    for (size_t i = 0; i < s->members.n; i++) {
+        if (s->members.p[i]->relation == MEMBER_CHAIN && prove(s, s->members.p[i], err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < s->found.n; i++) {
+        struct found *f = s->found.p[i];
+        if (f->booking && f->booking->by->relation == MEMBER_PARENT &&
+            prove(s, f->booking->by, err) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < s->members.n; i++)
+        mark_credentials(s, s->members.p[i]);
+    return 0;
+}
+
+static void free_discovery(void *d)
+{
+    kube_discovery_free(d);
+}
+
+int scope_collect(struct context *cx, struct arena *a, const char *kind, const char *ns,
+                  const char *name, struct scope_set *ret, struct err *err)
+{
+    struct scope_set CLEANUP(scope_set_free) s = {.cx = cx, .a = a, .prover = prover_new(cx, a)};
+    s.books = map_new(NULL);
+    s.by_key = map_new(NULL);
+    s.by_uid = map_new(NULL);
+    if (kube_discover(cx->kube, &s.discovery, err) < 0)
+        return err_wrap(err, "asking what the cluster serves");
+    arena_defer(a, free_discovery, s.discovery);
+    if (scope_read_members(&s, kind, ns, name, err) < 0 || list_namespace(&s, err) < 0 ||
+        read_booked_elsewhere(&s, err) < 0 || add_applications(&s, err) < 0 ||
+        add_helm_storage(&s, err) < 0 || add_cluster_needs(&s, err) < 0 ||
+        prove_members(&s, err) < 0)
+        return -1;
+    scope_relate(&s);
+    *ret = s;
+    s = (struct scope_set){0};
+    return 0;
+}

@@ -1,0 +1,286 @@
+/* The applications of a target, and what their books hold. */
+#include "reconciler/scope.h"
+
+#include "kube/types.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+enum { MEMBERS_MAX = 256 };
+
+const char *scope_key(struct arena *a, str group, const char *kind, const char *ns,
+                      const char *name)
+{
+    return arena_printf(a, "%.*s|%s|%s|%s", STR_FMT(group), kind, ns, name);
+}
+
+struct booking *scope_booking(struct scope_set *s, str group, const char *kind, const char *ns,
+                              const char *name)
+{
+    return map_get(s->books, str_of(scope_key(s->a, group, kind, ns, name)));
+}
+
+void scope_warn(struct text_list *list, struct arena *a, const char *fmt, ...)
+{
+    va_list ap;
+    char text[1024];
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    *vec_add(list) = arena_strdup(a, text);
+}
+
+/* ---- members ---- */
+
+static bool same(const struct application *x, const struct application *y)
+{
+    return x->type == y->type && streq(x->object.ns, y->object.ns) &&
+           streq(x->object.name, y->object.name);
+}
+
+static struct member *member_of(struct scope_set *s, const struct application *app)
+{
+    for (size_t i = 0; i < s->members.n; i++) {
+        if (same(&s->members.p[i]->app, app))
+            return s->members.p[i];
+    }
+    return NULL;
+}
+
+/* Argo CD says in its status what it took a source for. Source: argo-cd
+ * ApplicationStatus.sourceType. */
+static bool is_chart(const struct application *app)
+{
+    if (app->type == &KUBE_HELMRELEASE)
+        return true;
+    str status = raw_get(app->object.raw, "status"), item;
+    if (raw_is(raw_get(status, "sourceType"), "Helm"))
+        return true;
+    for (struct raw_iter it = raw_iter(raw_get(status, "sourceTypes"));
+         raw_next(&it, NULL, &item);) {
+        if (raw_is(item, "Helm"))
+            return true;
+    }
+    return false;
+}
+
+static struct member *member_add(struct scope_set *s, const struct application *app,
+                                 enum relation relation)
+{
+    struct member *m = arena_new_of(s->a, struct member);
+    *m = (struct member){.relation = relation, .app = *app, .chart = is_chart(app)};
+    m->text = arena_printf(s->a, "%s %s/%s", app->type->kind, app->object.ns, app->object.name);
+    *vec_add(&s->members) = m;
+    return m;
+}
+
+/* ---- books ---- */
+
+struct reading {
+    struct scope_set *s;
+    struct member *m;
+};
+
+static int book_entry_seen(void *ctx, const struct book_entry *e, struct err *err)
+{
+    (void)err;
+    struct reading *r = ctx;
+    struct scope_set *s = r->s;
+    struct book_entry entry = *e;
+    const struct kube_type *t = kube_discovery_kind(s->discovery, str_of(e->group), NULL, e->kind);
+    if (t && t->namespaced && !*e->ns)
+        entry.ns = r->m->app.content_ns;
+    else if (t && !t->namespaced)
+        entry.ns = "";
+    str key = str_of(scope_key(s->a, str_of(entry.group), entry.kind, entry.ns, entry.name));
+    struct booking *old = map_get(s->books, key);
+    if (old) {
+        old->contested |= r->m->relation == MEMBER_OTHER && old->by->relation != MEMBER_OTHER;
+        return 0;
+    }
+    struct booking *b = arena_new_of(s->a, struct booking);
+    *b = (struct booking){.entry = entry, .by = r->m};
+    map_put(s->books, key, b);
+    return 0;
+}
+
+/* Books that cannot be read declare nothing: then all is kept. */
+static int read_books(struct scope_set *s, struct member *m, struct err *err)
+{
+    struct reading r = {s, m};
+    struct err e;
+    if (m->app.engine->books(s->cx->kube, s->a, &m->app, book_entry_seen, &r, &e) == 0)
+        return 0;
+    if (e.kind != ERR_CORRUPT && e.kind != ERR_NOT_FOUND && e.kind != ERR_TOO_LARGE &&
+        e.kind != ERR_INVALID) {
+        if (err)
+            *err = e;
+        return err_wrap(err, "reading the books of %s", m->text);
+    }
+    scope_warn(&s->warnings, s->a,
+               "the books of %s cannot be read, so nothing counts as declared by it: %s", m->text,
+               e.msg);
+    return 0;
+}
+
+/* ---- the chain downwards ---- */
+
+static int chain_add(struct scope_set *s, const struct book_entry *e, struct err *err)
+{
+    const struct engine *engine;
+    const struct kube_type *t;
+    if (engine_of_kind(e->kind, &engine, &t, NULL) < 0 || !streq(t->group, e->group))
+        return 0;
+    if (s->members.n >= MEMBERS_MAX)
+        return err_set(err, ERR_TOO_LARGE,
+                       "%s holds more than %d applications: back them up one by one",
+                       s->members.p[0]->text, MEMBERS_MAX);
+    struct application app;
+    struct err e2;
+    if (engine->read(s->cx->kube, s->a, t, e->ns, e->name, &app, &e2) < 0) {
+        if (e2.kind != ERR_NOT_FOUND && e2.kind != ERR_UNSUPPORTED) {
+            if (err)
+                *err = e2;
+            return -1;
+        }
+        scope_warn(&s->warnings, s->a, "%s %s/%s is in the books, but: %s", e->kind, e->ns, e->name,
+                   e2.msg);
+        return 0;
+    }
+    if (!member_of(s, &app))
+        member_add(s, &app, MEMBER_CHAIN);
+    return 0;
+}
+
+/* Reads the books of each member in turn; what they hold may add members behind. */
+static int read_chain(struct scope_set *s, struct err *err)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < s->members.n; i++) {
+        if (read_books(s, s->members.p[i], err) < 0)
+            return -1;
+        void *value;
+        /* Keys are in order of insertion: go on behind those that were looked at already. */
+        while (map_each(s->books, &at, NULL, &value)) {
+            if (chain_add(s, &((struct booking *)value)->entry, err) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static int parent_seen(void *ctx, const struct application *parent, struct err *err)
+{
+    struct scope_set *s = ctx;
+    if (member_of(s, parent))
+        return 0;
+    return read_books(s, member_add(s, parent, MEMBER_PARENT), err);
+}
+
+/* ---- the namespace ---- */
+
+/* The namespace that most of the chain's objects lie in, for targets that name none of their own.
+ */
+static const char *busiest_ns(struct scope_set *s)
+{
+    struct map CLEANUP(map_free_p) *counts = map_new(NULL);
+    size_t at = 0;
+    void *value;
+    str key, best = {0};
+    while (map_each(s->books, &at, NULL, &value)) {
+        const struct booking *b = value;
+        if (b->by->relation != MEMBER_CHAIN || !*b->entry.ns ||
+            engine_of_kind(b->entry.kind, &(const struct engine *){0},
+                           &(const struct kube_type *){0}, NULL) == 0)
+            continue;
+        uintptr_t n = (uintptr_t)map_get(counts, str_of(b->entry.ns));
+        map_put(counts, str_of(b->entry.ns), (void *)(n + 1));
+    }
+    uintptr_t most = 0;
+    for (at = 0; map_each(counts, &at, &key, &value);) {
+        if ((uintptr_t)value > most || ((uintptr_t)value == most && str_cmp(key, best) < 0)) {
+            most = (uintptr_t)value;
+            best = arena_str(s->a, key);
+        }
+    }
+    return best.p;
+}
+
+static const char *content_ns(struct scope_set *s)
+{
+    const struct application *app = &s->members.p[0]->app;
+    if (app->type == &KUBE_HELMRELEASE)
+        return app->content_ns;
+    const char *busiest = busiest_ns(s);
+    bool own = false;
+    size_t at = 0;
+    void *value;
+    while (map_each(s->books, &at, NULL, &value)) {
+        const struct booking *b = value;
+        own |= b->by->relation == MEMBER_CHAIN && streq(b->entry.ns, app->content_ns);
+    }
+    if (own && *app->content_ns)
+        return app->content_ns;
+    return busiest ? busiest : app->content_ns;
+}
+
+struct in_ns {
+    const char *ns, *default_ns;
+    bool hit;
+};
+
+static int entry_in_ns(void *ctx, const struct book_entry *e, struct err *err)
+{
+    (void)err;
+    struct in_ns *look = ctx;
+    look->hit |= streq(e->ns, look->ns);
+    return 0;
+}
+
+/* Another application shares the namespace if its content lies there, or its books name something
+ * in it. Helm's books are those of its own namespace, so they need no reading to tell. */
+static int other_seen(void *ctx, const struct application *app, struct err *err)
+{
+    struct scope_set *s = ctx;
+    if (member_of(s, app))
+        return 0;
+    struct in_ns look = {.ns = s->ns, .hit = streq(app->content_ns, s->ns)};
+    if (app->type != &KUBE_HELMRELEASE)
+        look.hit = false;
+    struct err e;
+    if (!look.hit && app->type != &KUBE_HELMRELEASE &&
+        app->engine->books(s->cx->kube, s->a, app, entry_in_ns, &look, &e) < 0)
+        look.hit = streq(app->content_ns, s->ns);
+    if (!look.hit)
+        return 0;
+    s->alone = false;
+    return read_books(s, member_add(s, app, MEMBER_OTHER), err);
+}
+
+int scope_read_members(struct scope_set *s, const char *kind, const char *ns, const char *name,
+                       struct err *err)
+{
+    const struct engine *engine;
+    const struct kube_type *t;
+    struct application app;
+    if (engine_of_kind(kind, &engine, &t, err) < 0)
+        return -1;
+    if (engine->read(s->cx->kube, s->a, t, ns, name, &app, err) < 0)
+        return -1;
+    member_add(s, &app, MEMBER_CHAIN);
+    if (read_chain(s, err) < 0)
+        return -1;
+    if (application_parents(s->cx->kube, s->a, &app, parent_seen, s, err) < 0)
+        return err_wrap(err, "looking for what declares %s", s->members.p[0]->text);
+    s->ns = content_ns(s);
+    if (!s->ns || !*s->ns)
+        return err_set(
+            err, ERR_REFUSED,
+            "%s has no content in any namespace: there is nothing to back up. Is it applied "
+            "already?",
+            s->members.p[0]->text);
+    s->alone = true;
+    if (applications_each(s->cx->kube, s->a, other_seen, s, err) < 0)
+        return err_wrap(err, "looking for other applications in namespace %s", s->ns);
+    return 0;
+}
