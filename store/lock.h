@@ -48,6 +48,9 @@ struct lock_options {
     lock_judge_fn *judge; /* may be NULL */
     void *judge_ctx;
     unsigned settle_ms; /* 0: LOCK_SETTLE_MS */
+    /* lock_sweep: also locks of our own identity, which an earlier process of this pod left. Only
+     * before this process has taken any. */
+    bool own_left_over;
 };
 
 struct lock;

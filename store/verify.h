@@ -12,8 +12,8 @@ struct verify_options {
 };
 
 struct verify_result {
-    uint64_t trees, files, blobs, packs; /* distinct, except files */
-    uint64_t bytes;                      /* sum of the sizes of files */
+    uint64_t trees, files, blobs, packs; /* distinct */
+    uint64_t bytes; /* of files; a directory that occurs twice counts once, its files too */
 };
 
 /* Every tree below it decodes, every blob is in the index, every pack that holds one is there with

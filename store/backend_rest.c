@@ -1,0 +1,214 @@
+/* A repository behind restic's REST protocol, version 2: one request for each call, connections
+ * kept in a pool. */
+#include "store/backend.h"
+
+#include "store/http.h"
+#include "store/jsonin.h"
+#include "store/layout.h"
+#include "store/limits.h"
+
+#include <stdlib.h>
+
+struct rest {
+    struct backend base;
+    struct http *http;
+    char *url; /* with a '/' at its end */
+};
+
+static struct rest *rest_of(struct backend *b)
+{
+    return (struct rest *)b;
+}
+
+static char *url_of(struct backend *b, const struct backend_file *f)
+{
+    struct buf url = {0};
+    buf_puts(&url, rest_of(b)->url);
+    layout_file(&url, f, false);
+    return buf_take(&url);
+}
+
+/* The error of an answer that is not a success. */
+static int refuse(const struct http_answer *a, struct err *err)
+{
+    enum err_kind kind = a->status == 404   ? ERR_NOT_FOUND
+                         : a->status == 401 ? ERR_UNAUTHORIZED
+                         : a->status == 403 ? ERR_FORBIDDEN
+                         : a->status == 416 ? ERR_CORRUPT
+                         : a->status == 413 ? ERR_TOO_LARGE
+                         : a->status == 429 ? ERR_BUSY
+                         : a->status == 507 ? ERR_IO
+                         : a->status >= 500 ? ERR_UNAVAILABLE
+                                            : ERR_INVALID;
+    err_set(err, kind, "the server answered %ld", a->status);
+    err->http = (int)a->status;
+    return -1;
+}
+
+static int rest_create(struct backend *b, struct err *err)
+{
+    char *url CLEANUP(free_p) = xasprintf("%s?create=true", rest_of(b)->url);
+    struct http_answer a = {0};
+    struct http_request r = {.method = HTTP_POST, .url = url};
+    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+        return err_wrap(err, "creating the repository's folders (rest)");
+    return a.status == 200 ? 0 : refuse(&a, err);
+}
+
+static int rest_stat(struct backend *b, const struct backend_file *f, uint64_t *ret_size,
+                     struct err *err)
+{
+    char *url CLEANUP(free_p) = url_of(b, f);
+    struct http_answer a = {0};
+    struct http_request r = {.method = HTTP_HEAD, .url = url};
+    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+        return -1;
+    if (a.status != 200)
+        return refuse(&a, err);
+    if (a.length < 0)
+        return err_set(err, ERR_INVALID, "the server did not tell the file's length");
+    *ret_size = (uint64_t)a.length;
+    return 0;
+}
+
+static int rest_save(struct backend *b, const struct backend_file *f, const void *p, size_t n,
+                     struct err *err)
+{
+    char *url CLEANUP(free_p) = url_of(b, f);
+    struct http_answer a = {0};
+    struct http_request r = {.method = HTTP_POST, .url = url, .body = p, .body_n = n};
+    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+        return -1;
+    if (a.status == 200 || a.status == 201)
+        return 0;
+    /* 403: the server keeps what it has. Ours, if an answer was lost and the request repeated. */
+    uint64_t size;
+    struct err ignored;
+    if (a.status == 403 && rest_stat(b, f, &size, &ignored) == 0) {
+        if (f->type == BACKEND_CONFIG)
+            return err_set(err, ERR_EXISTS, "the repository has a config already");
+        if (size == n)
+            return 0;
+    }
+    return refuse(&a, err);
+}
+
+static int rest_load(struct backend *b, const struct backend_file *f, uint64_t offset, size_t n,
+                     size_t max, struct buf *out, struct err *err)
+{
+    char *url CLEANUP(free_p) = url_of(b, f);
+    struct http_answer a = {0};
+    struct http_request r = {.method = HTTP_GET, .url = url, .out = out, .max = max};
+    bool ranged = n != BACKEND_ALL || offset > 0;
+    if (n == 0)
+        return 0;
+    if (ranged) {
+        r.range = true;
+        r.from = offset;
+        r.n = n;
+    }
+    size_t before = out->n;
+    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+        return -1;
+    if (ranged && a.status == 200)
+        return err_set(err, ERR_UNSUPPORTED, "the server does not give parts of files");
+    if (a.status != (ranged ? 206 : 200))
+        return refuse(&a, err);
+    if (n != BACKEND_ALL && out->n - before != n)
+        return err_set(err, ERR_CORRUPT, "%zu bytes instead of %zu from offset %llu",
+                       out->n - before, n, (unsigned long long)offset);
+    return 0;
+}
+
+/* [{"name":"...","size":1}, ...] */
+static int read_list(struct json_in *in, backend_list_fn *fn, void *ctx)
+{
+    bool first = true;
+    int r;
+    if (json_in_array(in) < 0)
+        return -1;
+    while ((r = json_in_item(in, &first)) > 0) {
+        struct store_id id;
+        bool named = false, first_key = true;
+        uint64_t size = 0;
+        str key, name;
+        if (json_in_object(in) < 0)
+            return -1;
+        while ((r = json_in_key(in, &first_key, &key)) > 0) {
+            if (str_is(key, "name")) {
+                if (json_in_string(in, &name) < 0)
+                    return -1;
+                named = store_id_parse(name, &id);
+            } else if ((str_is(key, "size") ? json_in_u64(in, &size) : json_in_skip(in)) < 0) {
+                return -1;
+            }
+        }
+        if (r < 0 || (named && fn(ctx, &id, size, in->err) < 0))
+            return -1;
+    }
+    return r < 0 ? r : json_in_end(in);
+}
+
+static int rest_list(struct backend *b, enum backend_type type, backend_list_fn *fn, void *ctx,
+                     struct err *err)
+{
+    char *url CLEANUP(free_p) = xasprintf("%s%s/", rest_of(b)->url, layout_type_name(type));
+    struct buf text CLEANUP(buf_free) = {0};
+    struct http_answer a = {0};
+    struct http_request r = {
+        .method = HTTP_GET, .url = url, .out = &text, .max = STORE_REST_LIST_MAX};
+    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+        return -1;
+    if (a.status != 200)
+        return refuse(&a, err);
+    struct json_in in CLEANUP(json_in_free);
+    json_in_text(&in, buf_view(&text), err);
+    if (json_in_null(&in) > 0)
+        return 0; /* an empty list, from servers written in Go */
+    return read_list(&in, fn, ctx);
+}
+
+static int rest_remove(struct backend *b, const struct backend_file *f, struct err *err)
+{
+    char *url CLEANUP(free_p) = url_of(b, f);
+    struct http_answer a = {0};
+    struct http_request r = {.method = HTTP_DELETE, .url = url};
+    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+        return -1;
+    return a.status == 200 || a.status == 204 || a.status == 404 ? 0 : refuse(&a, err);
+}
+
+static void rest_close(struct backend *b)
+{
+    http_free(rest_of(b)->http);
+    free(rest_of(b)->url);
+    free(b);
+}
+
+static const struct backend_ops rest_ops = {
+    .name = "rest",
+    .create = rest_create,
+    .save = rest_save,
+    .load = rest_load,
+    .stat = rest_stat,
+    .list = rest_list,
+    .remove = rest_remove,
+    .close = rest_close,
+};
+
+int backend_open_rest(const struct backend_rest_options *options, struct backend **ret_backend,
+                      struct err *err)
+{
+    str url = str_of(options->url);
+    if (!str_starts(url, "http://") && !str_starts(url, "https://"))
+        return err_set(err, ERR_INVALID, "a REST repository needs a URL of http:// or https://");
+    struct http *http;
+    if (http_new(options, &http, err) < 0)
+        return -1;
+    struct rest *r = xcalloc(1, sizeof *r);
+    r->base.ops = &rest_ops;
+    r->http = http;
+    r->url = xasprintf("%s%s", options->url, str_ends(url, "/") ? "" : "/");
+    *ret_backend = &r->base;
+    return 0;
+}

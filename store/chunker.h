@@ -1,0 +1,26 @@
+/* Content-defined chunks: restic's Rabin fingerprint over the last 64 bytes, bit for bit. A chunk
+ * ends after a byte where it has at least STORE_CHUNK_MIN bytes and the low 20 bits of the
+ * fingerprint are zero, at STORE_CHUNK_MAX, or at the end of the file. */
+#ifndef STORE_CHUNKER_H
+#define STORE_CHUNKER_H
+
+#include "core/base.h"
+
+/* Polynomials over GF(2); bit i is the coefficient of x^i. */
+uint64_t polynomial_random(void); /* irreducible, degree 53 */
+bool polynomial_irreducible(uint64_t p);
+bool polynomial_usable(uint64_t p); /* irreducible and of degree 53 */
+
+struct chunker {
+    uint64_t out[256]; /* what a byte adds that leaves the window */
+    uint64_t mod[256]; /* reduces the eight bits above degree 53, and clears them */
+};
+
+void chunker_init(struct chunker *c, uint64_t polynomial);
+
+/* The length of the chunk that starts at p, of which n bytes are there; `whole`: the file ends
+ * after them. 0: more bytes are needed to tell (never with STORE_CHUNK_MAX bytes, or `whole` and n
+ * > 0). *at (0 for a new chunk) keeps how far earlier calls have looked at the same chunk. */
+size_t chunker_cut(const struct chunker *c, const uint8_t *p, size_t n, bool whole, size_t *at);
+
+#endif

@@ -1,0 +1,106 @@
+#include "store/compress.h"
+
+#include "store/bytes.h"
+
+#include <stdlib.h>
+#include <zstd.h>
+
+/* The largest window that a frame may ask us to keep: zstd's own limit for level 22 (128 MiB). */
+enum { WINDOW_LOG_MAX = 27 };
+
+struct work *work_new(void)
+{
+    return xcalloc(1, sizeof(struct work));
+}
+
+void work_free(struct work *w)
+{
+    if (!w)
+        return;
+    ZSTD_freeCCtx(w->compressor);
+    ZSTD_freeDCtx(w->decompressor);
+    buf_free(&w->packed);
+    buf_free(&w->sealed);
+    buf_free(&w->plain);
+    free(w);
+}
+
+static void *need(void *context)
+{
+    if (!context)
+        abort(); /* out of memory */
+    return context;
+}
+
+static ZSTD_DCtx *decompressor(struct work *w)
+{
+    if (!w->decompressor) {
+        w->decompressor = need(ZSTD_createDCtx());
+        (void)ZSTD_DCtx_setParameter(w->decompressor, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+    }
+    ZSTD_DCtx_reset(w->decompressor, ZSTD_reset_session_only);
+    return w->decompressor;
+}
+
+void compress_frame(struct work *w, int level, const void *p, size_t n, struct buf *out)
+{
+    if (!w->compressor)
+        w->compressor = need(ZSTD_createCCtx());
+    buf_reset(out);
+    size_t bound = ZSTD_compressBound(n);
+    size_t done = ZSTD_compressCCtx(w->compressor, bytes_room(out, bound), bound, p, n, level);
+    if (ZSTD_isError(done))
+        abort(); /* cannot fail within the bound, but for memory */
+    bytes_grow(out, done);
+}
+
+int decompress_exact(struct work *w, const void *p, size_t n, size_t size, struct buf *out,
+                     struct err *err)
+{
+    buf_reset(out);
+    size_t done = ZSTD_decompressDCtx(decompressor(w), bytes_room(out, size), size, p, n);
+    if (ZSTD_isError(done))
+        return err_set(err, ERR_CORRUPT, "zstd: %s", ZSTD_getErrorName(done));
+    if (done != size)
+        return err_set(err, ERR_CORRUPT, "zstd: %zu bytes instead of %zu", done, size);
+    bytes_grow(out, done);
+    return 0;
+}
+
+void decompress_begin(struct decompress_stream *s, struct work *w, const void *p, size_t n,
+                      uint64_t max)
+{
+    decompressor(w);
+    s->w = w;
+    s->p = p;
+    s->n = n;
+    s->at = 0;
+    s->given = 0;
+    s->max = max;
+    s->ended = false;
+}
+
+int decompress_next(void *ctx, str *ret_piece, struct err *err)
+{
+    struct decompress_stream *s = ctx;
+    if (s->ended)
+        return 0;
+    ZSTD_inBuffer in = {s->p, s->n, s->at};
+    ZSTD_outBuffer out = {s->piece, sizeof s->piece, 0};
+    size_t r = ZSTD_decompressStream(s->w->decompressor, &out, &in);
+    if (ZSTD_isError(r))
+        return err_set(err, ERR_CORRUPT, "zstd: %s", ZSTD_getErrorName(r));
+    bool stuck = in.pos == s->at && out.pos == 0;
+    s->at = in.pos;
+    s->given += out.pos;
+    s->ended = r == 0;
+    if (s->given > s->max)
+        return err_set(err, ERR_TOO_LARGE, "zstd: more than %llu bytes",
+                       (unsigned long long)s->max);
+    if (s->ended && s->at != s->n)
+        return err_set(err, ERR_CORRUPT, "zstd: something follows the frame");
+    if (!s->ended && stuck)
+        return err_set(err, ERR_CORRUPT, "zstd: the frame is cut short");
+    *ret_piece = (str){(const char *)s->piece, out.pos};
+    return 1;
+}

@@ -1,0 +1,43 @@
+/* zstd, and the working memory that one save or load of a blob needs. */
+#ifndef STORE_COMPRESS_H
+#define STORE_COMPRESS_H
+
+#include "core/codec.h"
+
+/* Contexts and buffers for one blob at a time; reused for the next one. */
+struct work {
+    struct work *next; /* free list of the owner */
+    void *compressor, *decompressor;
+    struct buf packed, sealed, plain;
+};
+
+struct work *work_new(void);
+void work_free(struct work *w);
+DEFINE_CLEANUP(struct work *, work_free)
+
+/* Replaces *out by a zstd frame of the bytes. */
+void compress_frame(struct work *w, int level, const void *p, size_t n, struct buf *out);
+
+/* Replaces *out by the content of one frame, which must have exactly `size` bytes. ERR_CORRUPT. */
+int decompress_exact(struct work *w, const void *p, size_t n, size_t size, struct buf *out,
+                     struct err *err) must_check;
+
+/* Gives the content of a frame piece by piece. */
+struct decompress_stream {
+    struct work *w;
+    const uint8_t *p;
+    size_t n, at;
+    uint64_t given, max;
+    bool ended;
+    uint8_t piece[64 << 10];
+};
+
+/* Borrows w and the bytes until the stream is no longer used; at most `max` bytes are given. */
+void decompress_begin(struct decompress_stream *s, struct work *w, const void *p, size_t n,
+                      uint64_t max);
+
+/* 1 and a piece (valid until the next call); 0 at the end; < 0: ERR_CORRUPT, ERR_TOO_LARGE. The
+ * form is json_in_pieces' (ctx: the stream). */
+int decompress_next(void *ctx, str *ret_piece, struct err *err) must_check;
+
+#endif

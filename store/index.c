@@ -1,0 +1,244 @@
+#include "store/index.h"
+
+#include "store/limits.h"
+
+#include <stdlib.h>
+
+/* One copy of one blob. The type is the top bit of `pack`. */
+struct entry {
+    struct store_id id;
+    uint32_t pack, offset, length, plain;
+};
+
+#define TREE_BIT 0x80000000u
+
+_Static_assert(sizeof(struct entry) == 48, "the memory budget counts 48 bytes for each blob");
+
+enum { SEGMENT_LOG2 = 12, SEGMENT = 1 << SEGMENT_LOG2, MIN_SLOTS = 1024 };
+
+/* Entries lie in segments, so that growing copies nothing. The slots hold entry numbers plus one
+ * (0: free), probed in line, at most 7/8 full. */
+struct index {
+    struct entry **segments;
+    size_t segments_room;
+    uint32_t entries;
+    uint32_t *slots;
+    size_t slots_n;  /* a power of two */
+    uint64_t secret; /* ids come from strangers: which of them collide is not theirs to choose */
+    struct {
+        struct index_pack *p;
+        size_t n, room;
+    } packs;
+    uint32_t *pack_slots; /* as slots, over the ids of stored packs */
+    size_t pack_slots_n;
+    uint32_t packs_stored;
+};
+
+struct index *index_new(void)
+{
+    struct index *ix = xcalloc(1, sizeof *ix);
+    random_bytes(&ix->secret, sizeof ix->secret);
+    ix->secret |= 1;
+    ix->slots_n = ix->pack_slots_n = MIN_SLOTS;
+    ix->slots = xcalloc(ix->slots_n, sizeof *ix->slots);
+    ix->pack_slots = xcalloc(ix->pack_slots_n, sizeof *ix->pack_slots);
+    return ix;
+}
+
+void index_free(struct index *ix)
+{
+    if (!ix)
+        return;
+    for (size_t i = 0; i << SEGMENT_LOG2 < ix->entries; i++)
+        free(ix->segments[i]);
+    free(ix->segments);
+    free(ix->slots);
+    free(ix->pack_slots);
+    vec_free(&ix->packs);
+    free(ix);
+}
+
+size_t index_blobs(const struct index *ix)
+{
+    return ix->entries;
+}
+
+size_t index_memory(const struct index *ix)
+{
+    size_t segments = ((size_t)ix->entries + SEGMENT - 1) >> SEGMENT_LOG2;
+    return segments * SEGMENT * sizeof(struct entry) + ix->segments_room * sizeof *ix->segments +
+           ix->slots_n * sizeof *ix->slots + ix->pack_slots_n * sizeof *ix->pack_slots +
+           ix->packs.room * sizeof *ix->packs.p;
+}
+
+static struct entry *entry_at(const struct index *ix, uint32_t n)
+{
+    return &ix->segments[n >> SEGMENT_LOG2][n & (SEGMENT - 1)];
+}
+
+static size_t hash_of(const struct index *ix, const struct store_id *id)
+{
+    uint64_t a, b;
+    memcpy(&a, id->b, sizeof a);
+    memcpy(&b, id->b + 8, sizeof b);
+    uint64_t h = (a ^ ix->secret) * 0x9e3779b97f4a7c15u + b * ix->secret;
+    return (size_t)(h ^ h >> 32);
+}
+
+static void put_slot(uint32_t *slots, size_t slots_n, size_t hash, uint32_t number)
+{
+    size_t at = hash & (slots_n - 1);
+    while (slots[at])
+        at = (at + 1) & (slots_n - 1);
+    slots[at] = number + 1;
+}
+
+static void grow_slots(struct index *ix)
+{
+    free(ix->slots); /* first: the table is rebuilt from the entries */
+    ix->slots_n *= 2;
+    ix->slots = xcalloc(ix->slots_n, sizeof *ix->slots);
+    for (uint32_t i = 0; i < ix->entries; i++)
+        put_slot(ix->slots, ix->slots_n, hash_of(ix, &entry_at(ix, i)->id), i);
+}
+
+void index_add(struct index *ix, enum blob_type type, const struct store_id *id,
+               const struct index_place *place)
+{
+    if ((ix->entries & (SEGMENT - 1)) == 0) {
+        size_t segment = ix->entries >> SEGMENT_LOG2;
+        if (segment == ix->segments_room) {
+            ix->segments_room = ix->segments_room ? ix->segments_room * 2 : 16;
+            ix->segments = xrealloc(ix->segments, ix->segments_room * sizeof *ix->segments);
+        }
+        ix->segments[segment] = xmalloc(SEGMENT * sizeof(struct entry));
+    }
+    if (ix->entries >= ix->slots_n / 8 * 7)
+        grow_slots(ix);
+    uint32_t number = ix->entries++;
+    *entry_at(ix, number) = (struct entry){.id = *id,
+                                           .pack = place->pack | (type == BLOB_TREE ? TREE_BIT : 0),
+                                           .offset = place->offset,
+                                           .length = place->length,
+                                           .plain = place->plain};
+    put_slot(ix->slots, ix->slots_n, hash_of(ix, id), number);
+}
+
+/* Finds the next entry from the cursor on (low bits: probes made so far). */
+static const struct entry *find(const struct index *ix, enum blob_type type,
+                                const struct store_id *id, uint64_t *cursor, uint32_t *ret_number)
+{
+    size_t start = hash_of(ix, id);
+    for (;; (*cursor)++) {
+        uint32_t slot = ix->slots[(start + *cursor) & (ix->slots_n - 1)];
+        if (slot == 0)
+            return NULL;
+        const struct entry *e = entry_at(ix, slot - 1);
+        if (!store_id_equal(&e->id, id) ||
+            (e->pack & TREE_BIT) != (type == BLOB_TREE ? TREE_BIT : 0) ||
+            ix->packs.p[e->pack & ~TREE_BIT].state == PACK_LOST)
+            continue;
+        (*cursor)++;
+        *ret_number = slot - 1;
+        return e;
+    }
+}
+
+bool index_find(const struct index *ix, enum blob_type type, const struct store_id *id,
+                uint64_t *cursor, struct index_place *ret_place)
+{
+    uint32_t number;
+    const struct entry *e = find(ix, type, id, cursor, &number);
+    if (e)
+        *ret_place = (struct index_place){e->pack & ~TREE_BIT, e->offset, e->length, e->plain};
+    return e != NULL;
+}
+
+bool index_ordinal(const struct index *ix, enum blob_type type, const struct store_id *id,
+                   uint32_t *ret_ordinal)
+{
+    uint64_t cursor = 0;
+    return find(ix, type, id, &cursor, ret_ordinal) != NULL;
+}
+
+uint32_t index_packs(const struct index *ix)
+{
+    return (uint32_t)ix->packs.n;
+}
+
+struct index_pack *index_pack(struct index *ix, uint32_t number)
+{
+    return &ix->packs.p[number];
+}
+
+uint32_t index_new_pack(struct index *ix, struct pack *memory)
+{
+    *vec_add(&ix->packs) = (struct index_pack){.state = PACK_IN_MEMORY, .memory = memory};
+    return (uint32_t)ix->packs.n - 1;
+}
+
+bool index_find_pack(const struct index *ix, const struct store_id *id, uint32_t *ret_number)
+{
+    size_t at = hash_of(ix, id);
+    for (;; at++) {
+        uint32_t slot = ix->pack_slots[at & (ix->pack_slots_n - 1)];
+        if (slot == 0)
+            return false;
+        if (store_id_equal(&ix->packs.p[slot - 1].id, id)) {
+            *ret_number = slot - 1;
+            return true;
+        }
+    }
+}
+
+void index_pack_stored(struct index *ix, uint32_t number, const struct store_id *id, uint64_t size)
+{
+    struct index_pack *p = &ix->packs.p[number];
+    p->id = *id;
+    p->size = size;
+    p->state = PACK_STORED;
+    p->memory = NULL;
+    if (ix->packs_stored >= ix->pack_slots_n / 8 * 7) {
+        free(ix->pack_slots);
+        ix->pack_slots_n *= 2;
+        ix->pack_slots = xcalloc(ix->pack_slots_n, sizeof *ix->pack_slots);
+        for (uint32_t i = 0; i < ix->packs.n; i++)
+            if (ix->packs.p[i].state == PACK_STORED && i != number)
+                put_slot(ix->pack_slots, ix->pack_slots_n, hash_of(ix, &ix->packs.p[i].id), i);
+    }
+    put_slot(ix->pack_slots, ix->pack_slots_n, hash_of(ix, id), number);
+    ix->packs_stored++;
+}
+
+/* True if the index names this copy already. */
+static bool has_copy(const struct index *ix, uint32_t pack, const struct pack_blob *b,
+                     uint32_t offset)
+{
+    struct index_place place;
+    uint64_t cursor = 0;
+    while (index_find(ix, b->type, &b->id, &cursor, &place))
+        if (place.pack == pack && place.offset == offset && place.length == b->length)
+            return true;
+    return false;
+}
+
+int index_add_pack(struct index *ix, const struct store_id *pack, const struct pack_blob *blobs,
+                   const uint32_t *offsets, size_t n, struct err *err)
+{
+    if (ix->packs.n >= STORE_PACKS_MAX || ix->entries > UINT32_MAX - 2 - n)
+        return err_set(err, ERR_TOO_LARGE, "the repository has too many blobs for one process");
+    uint32_t number;
+    uint64_t size = pack_file_size(blobs, n);
+    bool known = index_find_pack(ix, pack, &number);
+    if (!known) {
+        number = index_new_pack(ix, NULL);
+        index_pack_stored(ix, number, pack, size);
+    } else if (ix->packs.p[number].size != size) {
+        ix->packs.p[number].conflict = true;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (!known || !has_copy(ix, number, &blobs[i], offsets[i]))
+            index_add(ix, blobs[i].type, &blobs[i].id,
+                      &(struct index_place){number, offsets[i], blobs[i].length, blobs[i].plain});
+    return 0;
+}

@@ -1,0 +1,314 @@
+#include "store/lock.h"
+
+#include "core/clock.h"
+#include "core/vec.h"
+#include "store/gojson.h"
+#include "store/limits.h"
+#include "store/lock_text.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct lock {
+    struct repository *repo;
+    char *hostname, *username;
+    bool exclusive;
+    pthread_mutex_t mutex; /* below */
+    struct store_id id;
+    int64_t refreshed_ms; /* wall clock: what others judge us by */
+    bool lost;
+};
+
+void lock_identity(struct buf *out, const char *cluster, const char *namespace, const char *pod,
+                   const char *uid)
+{
+    buf_printf(out, "%s/%s/%s/%s", cluster, namespace, pod, uid);
+}
+
+/* ---- the files ---- */
+
+struct ids {
+    struct store_id *p;
+    size_t n, room;
+};
+
+static int collect(void *ctx, const struct store_id *id, uint64_t size, struct err *err)
+{
+    struct ids *ids = ctx;
+    if (ids->n >= STORE_LOCKS_MAX)
+        return err_set(err, ERR_TOO_LARGE, "the repository has more than %d locks",
+                       STORE_LOCKS_MAX);
+    if (size > 0) /* an empty file is a lock that was never written: restic passes over it too */
+        *vec_add(ids) = *id;
+    return 0;
+}
+
+static int load_one(struct repository *repo, const struct store_id *id, struct arena *a,
+                    struct lock_info *ret, struct err *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    char hex[STORE_ID_HEX];
+    store_id_hex(id, hex);
+    if (repository_load_file(repo, BACKEND_LOCK, id, &text, err) < 0 ||
+        lock_parse(buf_view(&text), a, ret, err) < 0)
+        return err_wrap(err, "lock %.8s", hex);
+    ret->id = *id;
+    return 0;
+}
+
+static int list_locks(struct repository *repo, struct arena *a, bool strict,
+                      struct lock_list *ret_list, struct err *err)
+{
+    struct ids ids = {0};
+    int r = backend_list(repository_backend(repo), BACKEND_LOCK, collect, &ids, err);
+    struct lock_info *list = arena_alloc(a, ids.n * sizeof *list);
+    size_t n = 0;
+    for (size_t i = 0; r == 0 && i < ids.n; i++) {
+        struct err why = {0};
+        if (load_one(repo, &ids.p[i], a, &list[n], &why) == 0) {
+            n++;
+        } else if (why.kind != ERR_NOT_FOUND && strict) { /* not found: released since the list */
+            r = -1;
+            if (err)
+                *err = why;
+        }
+    }
+    vec_free(&ids);
+    if (r == 0)
+        *ret_list = (struct lock_list){list, n};
+    return r;
+}
+
+int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *ret_list,
+                  struct err *err)
+{
+    return list_locks(repo, a, false, ret_list, err);
+}
+
+static int write_file(const struct lock *l, struct store_id *ret_id, struct err *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    struct lock_info info = {.time_ms = clock_wall_ms(),
+                             .exclusive = l->exclusive,
+                             .hostname = l->hostname,
+                             .username = l->username,
+                             .pid = getpid()};
+    lock_text(&info, &text);
+    return repository_save_file(l->repo, BACKEND_LOCK, buf_view(&text), ret_id, err);
+}
+
+static int remove_file(struct repository *repo, const struct store_id *id, struct err *err)
+{
+    return backend_remove(repository_backend(repo), &(struct backend_file){BACKEND_LOCK, *id}, err);
+}
+
+/* ---- judging ---- */
+
+/* True if the holder is proven dead: only for locks of our own cluster, never for our own identity.
+ */
+static bool is_dead(const struct lock_info *info, const struct lock_options *o)
+{
+    str rest = str_of(info->hostname), uid = {0};
+    str cluster = str_cut(&rest, '/'), namespace = str_cut(&rest, '/'), pod = str_cut(&rest, '/');
+    uid = rest;
+    if (!o->judge || !o->cluster || !str_is(cluster, o->cluster) || uid.n == 0 ||
+        memchr(uid.p, '/', uid.n) || streq(info->hostname, o->hostname))
+        return false;
+    switch (o->judge(o->judge_ctx, namespace, pod, uid)) {
+    case LOCK_HOLDER_TERMINATED:
+        return true;
+    case LOCK_HOLDER_VANISHED:
+        return clock_wall_ms() - info->time_ms >= LOCK_STALE_MS;
+    case LOCK_HOLDER_UNKNOWN:
+    case LOCK_HOLDER_ALIVE:
+        break;
+    }
+    return false;
+}
+
+/* ERR_BUSY if a living holder has a lock that ours may not stand beside. */
+static int check_conflicts(struct repository *repo, const struct lock_options *o,
+                           const struct store_id *own, struct err *err)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct lock_list list;
+    if (list_locks(repo, a, true, &list, err) < 0)
+        return -1;
+    for (size_t i = 0; i < list.n; i++) {
+        const struct lock_info *info = &list.p[i];
+        if ((own && store_id_equal(own, &info->id)) || !(o->exclusive || info->exclusive) ||
+            is_dead(info, o))
+            continue;
+        char hex[STORE_ID_HEX], when[CLOCK_RFC3339];
+        store_id_hex(&info->id, hex);
+        clock_format(info->time_ms, when);
+        return err_set(
+            err, ERR_BUSY, "the repository is locked%s by %s (process %lld) since %s, lock %.8s",
+            info->exclusive ? " exclusively" : "", info->hostname, (long long)info->pid, when, hex);
+    }
+    return 0;
+}
+
+static void wait_ms(unsigned ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+    while (nanosleep(&t, &t) < 0 && errno == EINTR)
+        ;
+}
+
+static void lock_free(struct lock *l)
+{
+    pthread_mutex_destroy(&l->mutex);
+    free(l->hostname);
+    free(l->username);
+    free(l);
+}
+DEFINE_CLEANUP(struct lock *, lock_free)
+
+int lock_acquire(struct repository *repo, const struct lock_options *o, struct lock **ret_lock,
+                 struct err *err)
+{
+    if (check_conflicts(repo, o, NULL, err) < 0)
+        return -1;
+    struct lock *l CLEANUP(lock_free_p) = xcalloc(1, sizeof *l);
+    pthread_mutex_init(&l->mutex, NULL);
+    l->repo = repo;
+    l->hostname = xstrdup(o->hostname ? o->hostname : "");
+    l->username = xstrdup(o->username ? o->username : "");
+    l->exclusive = o->exclusive;
+    int64_t now = clock_wall_ms();
+    if (write_file(l, &l->id, err) < 0)
+        return -1;
+    l->refreshed_ms = now;
+    wait_ms(o->settle_ms ? o->settle_ms : LOCK_SETTLE_MS);
+    if (check_conflicts(repo, o, &l->id, err) < 0) {
+        (void)remove_file(repo, &l->id, NULL);
+        return -1;
+    }
+    *ret_lock = TAKE(l);
+    return 0;
+}
+
+/* ---- holding ---- */
+
+static int lose(struct lock *l, const char *why, struct err *err)
+{
+    l->lost = true;
+    return err_set(err, ERR_GONE, "the lock of the repository is lost: %s; writing stops", why);
+}
+
+/* Too long ago, or in the future: the wall clock was set back, and others count by theirs. */
+static int check_age(struct lock *l, struct err *err)
+{
+    int64_t age = clock_wall_ms() - l->refreshed_ms;
+    if (l->lost)
+        return lose(l, "it was lost before", err);
+    if (age >= LOCK_STOP_MS || age <= -LOCK_STOP_MS)
+        return lose(l, "it was not refreshed for too long", err);
+    return 0;
+}
+
+static int check_file(struct lock *l, struct err *err)
+{
+    uint64_t size;
+    struct err why = {0};
+    if (backend_stat(repository_backend(l->repo), &(struct backend_file){BACKEND_LOCK, l->id},
+                     &size, &why) == 0)
+        return 0;
+    if (why.kind == ERR_NOT_FOUND)
+        return lose(l, "somebody removed its file", err);
+    if (err)
+        *err = why;
+    return -1;
+}
+
+static int refresh(struct lock *l, struct err *err)
+{
+    struct store_id id, old = l->id;
+    if (check_age(l, err) < 0 || check_file(l, err) < 0)
+        return -1;
+    int64_t now = clock_wall_ms();
+    if (write_file(l, &id, err) < 0)
+        return -1;
+    l->id = id;
+    l->refreshed_ms = now;
+    /* A file that stays behind is one lock too many, of this holder: it is judged as such. */
+    (void)remove_file(l->repo, &old, NULL);
+    return 0;
+}
+
+int lock_refresh(struct lock *lock, struct err *err)
+{
+    pthread_mutex_lock(&lock->mutex);
+    int r = refresh(lock, err);
+    pthread_mutex_unlock(&lock->mutex);
+    return r;
+}
+
+int lock_confirm(void *ctx, struct err *err)
+{
+    struct lock *lock = ctx;
+    pthread_mutex_lock(&lock->mutex);
+    int r = check_age(lock, err);
+    if (r == 0)
+        r = check_file(lock, err);
+    pthread_mutex_unlock(&lock->mutex);
+    return r;
+}
+
+int lock_release(struct lock *lock, struct err *err)
+{
+    if (!lock)
+        return 0;
+    int r = remove_file(lock->repo, &lock->id, err);
+    lock_free(lock);
+    return r;
+}
+
+const struct store_id *lock_id(const struct lock *lock)
+{
+    return &lock->id;
+}
+
+int64_t lock_refreshed_ms(struct lock *lock)
+{
+    pthread_mutex_lock(&lock->mutex);
+    int64_t ms = lock->refreshed_ms;
+    pthread_mutex_unlock(&lock->mutex);
+    return ms;
+}
+
+int lock_confirm_holder(struct repository *repo, const char *hostname, struct err *err)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct lock_list list;
+    if (list_locks(repo, a, false, &list, err) < 0)
+        return -1;
+    for (size_t i = 0; i < list.n; i++) {
+        int64_t age = clock_wall_ms() - list.p[i].time_ms;
+        if (streq(list.p[i].hostname, hostname) && age < LOCK_STOP_MS && age > -LOCK_STOP_MS)
+            return 0;
+    }
+    return err_set(err, ERR_GONE, "the repository has no fresh lock of %s", hostname);
+}
+
+int lock_sweep(struct repository *repo, const struct lock_options *options, struct err *err)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct lock_list list;
+    int removed = 0;
+    if (list_locks(repo, a, false, &list, err) < 0)
+        return -1;
+    for (size_t i = 0; i < list.n; i++) {
+        bool own = options->own_left_over && streq(list.p[i].hostname, options->hostname);
+        if (!own && !is_dead(&list.p[i], options))
+            continue;
+        if (remove_file(repo, &list.p[i].id, err) < 0)
+            return -1;
+        removed++;
+    }
+    return removed;
+}

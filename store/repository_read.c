@@ -1,0 +1,141 @@
+/* Blobs out of packs. */
+#include "store/repository_impl.h"
+
+#include "store/bytes.h"
+#include "store/limits.h"
+
+enum { SMALL_BLOB = 128 << 10, WINDOW = 512 << 10, COPIES = 8 };
+
+int blob_open(const struct crypto_key *key, struct work *w, const void *sealed, size_t n,
+              uint32_t plain, const struct store_id *id, struct buf *out, struct err *err)
+{
+    buf_reset(out);
+    if (plain > STORE_BLOB_MAX || n > (size_t)STORE_BLOB_MAX + CRYPTO_OVERHEAD)
+        return err_set(err, ERR_TOO_LARGE, "a blob of more than %u bytes", STORE_BLOB_MAX);
+    if (plain == 0) {
+        if (crypto_open(key, sealed, n, out, err) < 0)
+            return -1;
+    } else {
+        buf_reset(&w->packed);
+        if (crypto_open(key, sealed, n, &w->packed, err) < 0 ||
+            decompress_exact(w, w->packed.p, w->packed.n, plain, out, err) < 0)
+            return -1;
+    }
+    struct store_id is;
+    store_id_of(out->p, out->n, &is);
+    if (!store_id_equal(&is, id))
+        return err_set(err, ERR_CORRUPT, "its content has another SHA-256 than its name");
+    return 0;
+}
+
+/* Copies of a blob; more than a few are as good as few. */
+static size_t find_copies(struct repository *repo, enum blob_type type, const struct store_id *id,
+                          struct index_place places[COPIES])
+{
+    uint64_t cursor = 0;
+    size_t n = 0;
+    while (n < COPIES && index_find(repo->index, type, id, &cursor, &places[n]))
+        n++;
+    return n;
+}
+
+/* Takes the sealed bytes from memory, if they are there. Under the lock. */
+static bool take_from_memory(struct repository *repo, enum blob_type type,
+                             const struct index_place *place, struct buf *out)
+{
+    const struct index_pack *pack = index_pack(repo->index, place->pack);
+    const struct read_window *window = &repo->windows[type];
+    buf_reset(out);
+    if (pack->state == PACK_IN_MEMORY) {
+        memcpy(bytes_room(out, place->length), pack->memory->bytes.p + place->offset,
+               place->length);
+        bytes_grow(out, place->length);
+        return true;
+    }
+    if (!window->valid || window->pack != place->pack || place->offset < window->offset ||
+        place->offset + (uint64_t)place->length > window->offset + window->bytes.n)
+        return false;
+    memcpy(bytes_room(out, place->length), window->bytes.p + (place->offset - window->offset),
+           place->length);
+    bytes_grow(out, place->length);
+    return true;
+}
+
+/* Reads the neighbourhood of a small blob, for the blobs that are asked for next. */
+static bool read_window(struct repository *repo, enum blob_type type,
+                        const struct index_place *place, const struct backend_file *file,
+                        uint64_t pack_size, struct buf *out)
+{
+    if (place->length > SMALL_BLOB || place->offset >= pack_size ||
+        pack_size - place->offset < place->length)
+        return false;
+    struct buf bytes CLEANUP(buf_free) = {0};
+    struct err ignored;
+    size_t n = (size_t)MIN((uint64_t)WINDOW, pack_size - place->offset);
+    if (backend_load_range(repo->backend, file, place->offset, n, &bytes, &ignored) < 0)
+        return false; /* the exact range may still be there */
+    buf_add(out, bytes.p, place->length);
+    pthread_mutex_lock(&repo->lock);
+    struct read_window *w = &repo->windows[type];
+    struct buf old = w->bytes;
+    *w = (struct read_window){true, place->pack, place->offset, bytes};
+    bytes = old;
+    pthread_mutex_unlock(&repo->lock);
+    return true;
+}
+
+static int load_copy(struct repository *repo, enum blob_type type, const struct index_place *place,
+                     struct buf *sealed, struct err *err)
+{
+    pthread_mutex_lock(&repo->lock);
+    bool done = take_from_memory(repo, type, place, sealed);
+    struct backend_file file = {BACKEND_DATA, index_pack(repo->index, place->pack)->id};
+    uint64_t pack_size = index_pack(repo->index, place->pack)->size;
+    pthread_mutex_unlock(&repo->lock);
+    if (done || read_window(repo, type, place, &file, pack_size, sealed))
+        return 0;
+    return backend_load_range(repo->backend, &file, place->offset, place->length, sealed, err);
+}
+
+int repository_load_blob(struct repository *repo, enum blob_type type, const struct store_id *id,
+                         struct buf *out, struct err *err)
+{
+    struct index_place places[COPIES];
+    char hex[STORE_ID_HEX];
+    const char *what = type == BLOB_TREE ? "tree" : "data blob";
+    store_id_hex(id, hex);
+    pthread_mutex_lock(&repo->lock);
+    size_t n = find_copies(repo, type, id, places);
+    pthread_mutex_unlock(&repo->lock);
+    if (n == 0)
+        return err_set(err, ERR_NOT_FOUND, "%s %.16s is not in the index", what, hex);
+    struct work *w = repository_take_work(repo);
+    struct err why = {0};
+    int r = -1;
+    for (size_t i = 0; r < 0 && i < n; i++) {
+        r = load_copy(repo, type, &places[i], &w->sealed, &why);
+        if (r == 0)
+            r = blob_open(&repo->key, w, w->sealed.p, w->sealed.n, places[i].plain, id, out, &why);
+    }
+    repository_give_work(repo, w);
+    if (r == 0)
+        return 0;
+    /* The key is right, it opened the config: a seal that does not fit is damage. */
+    enum err_kind kind =
+        why.kind == ERR_UNAUTHORIZED || why.kind == ERR_NOT_FOUND ? ERR_CORRUPT : why.kind;
+    err_set(err, kind, "%s", why.msg);
+    return err_wrap(err, "%s %.16s", what, hex);
+}
+
+bool repository_has_blob(struct repository *repo, enum blob_type type, const struct store_id *id,
+                         uint64_t *ret_size)
+{
+    uint64_t cursor = 0;
+    struct index_place place;
+    pthread_mutex_lock(&repo->lock);
+    bool found = index_find(repo->index, type, id, &cursor, &place);
+    pthread_mutex_unlock(&repo->lock);
+    if (found && ret_size)
+        *ret_size = place.plain ? place.plain : place.length - CRYPTO_OVERHEAD;
+    return found;
+}

@@ -1,0 +1,254 @@
+/* Blobs into packs, packs into the backend, packs into index files. */
+#include "store/repository_impl.h"
+
+#include "core/clock.h"
+#include "store/bytes.h"
+#include "store/limits.h"
+
+#include <stdlib.h>
+
+int repository_check_usable(struct repository *repo, struct err *err)
+{
+    if (repo->options.read_only)
+        return err_set(err, ERR_REFUSED, "the repository was opened for reading only");
+    if (!repo->failed)
+        return 0;
+    err_set(err, repo->failure.kind, "%s", repo->failure.msg);
+    return err_wrap(err, "an earlier write failed");
+}
+
+/* Remembers the first failure: what it left out is not stored, so nothing may be built on it. */
+static void remember_failure(struct repository *repo, const struct err *why)
+{
+    if (!repo->failed)
+        repo->failure = *why;
+    repo->failed = true;
+}
+
+/* ---- one blob ---- */
+
+/* Reads back what will be uploaded, before it is: memory and compressors have failed people here.
+ */
+static int verify_sealed(struct repository *repo, struct work *w, uint32_t plain,
+                         const struct store_id *id, struct err *err)
+{
+    if (blob_open(&repo->key, w, w->sealed.p, w->sealed.n, plain, id, &w->plain, err) == 0)
+        return 0;
+    return err_set(err, ERR_INTERNAL, "a blob did not read back as it was stored: faulty memory?");
+}
+
+/* Leaves the sealed form in w->sealed; *ret_plain is its plaintext's length if it is compressed. */
+static int seal_blob(struct repository *repo, struct work *w, const void *p, size_t n,
+                     const struct store_id *id, uint32_t *ret_plain, struct err *err)
+{
+    buf_reset(&w->sealed);
+    *ret_plain = 0;
+    if (repo->config.version >= 2 && n > 0) {
+        compress_frame(w, repo->options.compression, p, n, &w->packed);
+        if (w->packed.n < n)
+            *ret_plain = (uint32_t)n;
+    }
+    if (*ret_plain)
+        crypto_seal(&repo->key, w->packed.p, w->packed.n, &w->sealed);
+    else
+        crypto_seal(&repo->key, p, n, &w->sealed);
+    return verify_sealed(repo, w, *ret_plain, id, err);
+}
+
+/* ---- packs ----
+ *
+ * These are called with the lock held, give it up while they wait for the backend, and return with
+ * it. */
+
+static struct pack *new_pack(struct repository *repo, enum blob_type type)
+{
+    struct pack *pack = pack_new(type, 0);
+    pack->number = index_new_pack(repo->index, pack);
+    return pack;
+}
+
+/* The pack's bytes are not changed after it was closed: loads read them until it is stored. */
+static int send_pack(struct repository *repo, struct pack *pack, struct err *err)
+{
+    if (pack_close(pack, &repo->key, err) < 0)
+        return -1;
+    repo->busy++;
+    pthread_mutex_unlock(&repo->lock);
+    int r = backend_save(repo->backend, BACKEND_DATA, pack->bytes.p, pack->bytes.n, &pack->id, err);
+    pthread_mutex_lock(&repo->lock);
+    repo->busy--;
+    return r;
+}
+
+static int upload(struct repository *repo, struct pack *pack, struct err *err)
+{
+    struct err why = {0};
+    int r = send_pack(repo, pack, &why);
+    if (r == 0) {
+        index_pack_stored(repo->index, pack->number, &pack->id, pack->bytes.n);
+        repo->stats.packs++;
+        repo->stats.bytes_stored += pack->bytes.n;
+        if (repo->unindexed.n == 0)
+            repo->indexed_ms = clock_mono_ms();
+        *vec_add(&repo->unindexed) = pack;
+        repo->unindexed_blobs += pack->blobs.n;
+        buf_free(&pack->bytes);
+    } else {
+        struct index_pack *p = index_pack(repo->index, pack->number);
+        p->state = PACK_LOST;
+        p->memory = NULL;
+        remember_failure(repo, &why);
+        pack_free(pack);
+        if (err)
+            *err = why;
+    }
+    if (repo->busy == 0)
+        pthread_cond_broadcast(&repo->idle);
+    return r;
+}
+
+static int send_index(struct repository *repo, struct pack **packs, size_t n, struct err *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    struct store_id id;
+    index_text_begin(&text);
+    for (size_t i = 0; i < n; i++)
+        index_text_pack(&text, packs[i]);
+    index_text_end(&text);
+    if (repository_save_file(repo, BACKEND_INDEX, buf_view(&text), &id, err) < 0)
+        return err_wrap(err, "writing an index file");
+    repository_know_index(repo, &id);
+    return 0;
+}
+
+static int write_index(struct repository *repo, struct err *err)
+{
+    if (repo->unindexed.n == 0)
+        return 0;
+    struct pack **packs = repo->unindexed.p;
+    size_t n = repo->unindexed.n;
+    memset(&repo->unindexed, 0, sizeof repo->unindexed);
+    repo->unindexed_blobs = 0;
+    repo->indexed_ms = clock_mono_ms();
+    repo->busy++;
+    pthread_mutex_unlock(&repo->lock);
+    struct err why = {0};
+    int r = send_index(repo, packs, n, &why);
+    for (size_t i = 0; i < n; i++)
+        pack_free(packs[i]);
+    free(packs);
+    pthread_mutex_lock(&repo->lock);
+    if (r == 0) {
+        repo->stats.index_files++;
+    } else {
+        remember_failure(repo, &why);
+        if (err)
+            *err = why;
+    }
+    if (--repo->busy == 0)
+        pthread_cond_broadcast(&repo->idle);
+    return r;
+}
+
+static bool index_is_due(const struct repository *repo)
+{
+    return repo->unindexed_blobs >= STORE_INDEX_BLOBS ||
+           (repo->unindexed.n &&
+            clock_mono_ms() - repo->indexed_ms >= (int64_t)STORE_INDEX_SECONDS * 1000);
+}
+
+static int upload_open(struct repository *repo, enum blob_type type, struct err *err)
+{
+    struct pack *pack = TAKE(repo->open[type]);
+    if (pack && upload(repo, pack, err) < 0)
+        return -1;
+    return index_is_due(repo) ? write_index(repo, err) : 0;
+}
+
+static int add_sealed(struct repository *repo, enum blob_type type, const struct store_id *id,
+                      const struct buf *sealed, uint32_t plain, struct err *err)
+{
+    size_t target = type == BLOB_TREE ? MIN(STORE_TREE_PACK_TARGET, repo->options.pack_target)
+                                      : repo->options.pack_target;
+    if (repo->open[type] && !pack_fits(repo->open[type], sealed->n) &&
+        upload_open(repo, type, err) < 0)
+        return -1;
+    if (!repo->open[type])
+        repo->open[type] = new_pack(repo, type);
+    struct pack *pack = repo->open[type];
+    uint32_t offset = pack_add(pack, id, sealed->p, sealed->n, plain);
+    index_add(repo->index, type, id,
+              &(struct index_place){pack->number, offset, (uint32_t)sealed->n, plain});
+    return pack->bytes.n >= target ? upload_open(repo, type, err) : 0;
+}
+
+static bool is_known(struct repository *repo, enum blob_type type, const struct store_id *id)
+{
+    uint64_t cursor = 0;
+    struct index_place place;
+    return index_find(repo->index, type, id, &cursor, &place);
+}
+
+/* 1: it is known; 0: it is not; < 0: nothing can be written. */
+static int ask(struct repository *repo, enum blob_type type, const struct store_id *id,
+               struct err *err)
+{
+    pthread_mutex_lock(&repo->lock);
+    int r = repository_check_usable(repo, err);
+    if (r == 0)
+        r = is_known(repo, type, id);
+    pthread_mutex_unlock(&repo->lock);
+    return r;
+}
+
+int repository_save_blob(struct repository *repo, enum blob_type type, const void *p, size_t n,
+                         struct store_id *ret_id, bool *ret_known, struct err *err)
+{
+    struct store_id id;
+    uint32_t plain;
+    if (n > STORE_BLOB_MAX)
+        return err_set(err, ERR_TOO_LARGE, "a blob of %zu bytes; at most %u are stored", n,
+                       STORE_BLOB_MAX);
+    store_id_of(p, n, &id);
+    int known = ask(repo, type, &id, err);
+    if (known < 0)
+        return -1;
+    if (known == 0) {
+        struct work *w = repository_take_work(repo);
+        int r = seal_blob(repo, w, p, n, &id, &plain, err);
+        if (r == 0) {
+            pthread_mutex_lock(&repo->lock);
+            r = repository_check_usable(repo, err);
+            known = r == 0 && is_known(repo, type, &id); /* another thread may have been faster */
+            if (r == 0 && !known) {
+                repo->stats.blobs_new[type]++;
+                repo->stats.bytes_new[type] += n;
+                r = add_sealed(repo, type, &id, &w->sealed, plain, err);
+            }
+            pthread_mutex_unlock(&repo->lock);
+        }
+        repository_give_work(repo, w);
+        if (r < 0)
+            return -1;
+    }
+    *ret_id = id;
+    if (ret_known)
+        *ret_known = known;
+    return 0;
+}
+
+int repository_flush(struct repository *repo, struct err *err)
+{
+    pthread_mutex_lock(&repo->lock);
+    int r = repo->failed ? repository_check_usable(repo, err) : 0;
+    for (int t = 0; r == 0 && t < 2; t++)
+        r = upload_open(repo, (enum blob_type)t, err);
+    while (repo->busy)
+        pthread_cond_wait(&repo->idle, &repo->lock);
+    if (r == 0 && repo->failed)
+        r = repository_check_usable(repo, err);
+    if (r == 0)
+        r = write_index(repo, err);
+    pthread_mutex_unlock(&repo->lock);
+    return r;
+}

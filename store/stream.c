@@ -1,0 +1,109 @@
+#include "store/stream.h"
+
+#include "store/bytes.h"
+#include "store/chunker.h"
+#include "store/limits.h"
+
+#include <stdlib.h>
+
+enum { READ_AHEAD = 256 << 10 };
+
+struct stream_saver {
+    struct repository *repo;
+    struct chunker chunker;
+    struct buf bytes;
+};
+
+struct stream_saver *stream_saver_new(struct repository *repo)
+{
+    struct stream_saver *s = xcalloc(1, sizeof *s);
+    s->repo = repo;
+    chunker_init(&s->chunker, repository_polynomial(repo));
+    return s;
+}
+
+void stream_saver_free(struct stream_saver *s)
+{
+    if (!s)
+        return;
+    buf_free(&s->bytes);
+    free(s);
+}
+
+static int save_chunk(struct stream_saver *s, const void *p, size_t n, struct store_ids *ids,
+                      struct stream_result *result, struct err *err)
+{
+    struct store_id id;
+    bool known;
+    if (repository_save_blob(s->repo, BLOB_DATA, p, n, &id, &known, err) < 0)
+        return -1;
+    *vec_add(ids) = id;
+    result->size += n;
+    result->chunks++;
+    result->new_bytes += known ? 0 : n;
+    result->new_chunks += !known;
+    return 0;
+}
+
+/* Reads until a chunk can be cut or the file has ended: the length of the chunk, 0 at the end. */
+static int64_t next_chunk(struct stream_saver *s, stream_read_fn *read, void *ctx, bool *whole,
+                          struct err *err)
+{
+    size_t at = 0;
+    for (;;) {
+        size_t n = chunker_cut(&s->chunker, (const uint8_t *)s->bytes.p, s->bytes.n, *whole, &at);
+        if (n || *whole)
+            return (int64_t)n;
+        size_t want = s->bytes.n < STORE_CHUNK_MIN ? STORE_CHUNK_MIN : READ_AHEAD;
+        int64_t got = read(ctx, bytes_room(&s->bytes, want), want, err);
+        if (got < 0)
+            return -1;
+        *whole = got == 0;
+        bytes_grow(&s->bytes, (size_t)got);
+    }
+}
+
+int stream_save(struct stream_saver *s, stream_read_fn *read, void *ctx, struct store_ids *ids,
+                struct stream_result *ret_result, struct err *err)
+{
+    struct stream_result result = {0};
+    bool whole = false;
+    int64_t n;
+    buf_reset(&s->bytes);
+    while ((n = next_chunk(s, read, ctx, &whole, err)) > 0) {
+        if (save_chunk(s, s->bytes.p, (size_t)n, ids, &result, err) < 0)
+            return -1;
+        s->bytes.n -= (size_t)n;
+        memmove(s->bytes.p, s->bytes.p + n, s->bytes.n);
+    }
+    if (n < 0)
+        return -1;
+    if (ret_result)
+        *ret_result = result;
+    return 0;
+}
+
+int stream_save_bytes(struct stream_saver *s, const void *p, size_t n, struct store_ids *ids,
+                      struct err *err)
+{
+    struct stream_result result = {0};
+    const uint8_t *from = p;
+    while (n) {
+        size_t at = 0, cut = chunker_cut(&s->chunker, from, n, true, &at);
+        if (save_chunk(s, from, cut, ids, &result, err) < 0)
+            return -1;
+        from += cut, n -= cut;
+    }
+    return 0;
+}
+
+int stream_load(struct repository *repo, const struct store_id *ids, size_t ids_n,
+                stream_write_fn *write, void *ctx, struct err *err)
+{
+    struct buf bytes CLEANUP(buf_free) = {0};
+    for (size_t i = 0; i < ids_n; i++)
+        if (repository_load_blob(repo, BLOB_DATA, &ids[i], &bytes, err) < 0 ||
+            write(ctx, bytes.p, bytes.n, err) < 0)
+            return -1;
+    return 0;
+}
