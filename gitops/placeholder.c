@@ -1,1 +1,0 @@
-typedef int gitops_is_empty_so_far;

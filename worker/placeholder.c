@@ -1,1 +1,0 @@
-typedef int worker_is_empty_so_far;
