@@ -18,6 +18,9 @@ static const struct verb {
     int (*run)(int argc, char **argv);
     const char *what; /* NULL: a mode, not for people */
 } verbs[] = {
+    {"backup", cli_backup, "make a Backup of an application"},
+    {"get", cli_get, "list backups, restores, schedules or stores"},
+    {"repo", cli_repo, "restic repositories, without a cluster"},
     {"version", cli_version, "print the version"},
 };
 

@@ -1,0 +1,159 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/repo.h"
+#include "core/clock.h"
+#include "mover/archive.h"
+#include "store/snapshot.h"
+#include "store/synthetic.h"
+#include "store/verify.h"
+
+struct saving {
+    struct arena *a;
+    struct repo_session *s;
+    struct synthetic *root;
+    struct snapshot snapshot, parent;
+    uint64_t problems;
+};
+
+static struct timespec now(void)
+{
+    int64_t ms = clock_wall_ms();
+    return (struct timespec){ms / 1000, ms % 1000 * 1000000};
+}
+
+/* The newest snapshot of the same host and paths, so that unchanged files are not read again. */
+static void find_parent(struct saving *w)
+{
+    struct snapshot_filter filter = {.hostname = w->snapshot.hostname,
+                                     .path = w->snapshot.paths[0]};
+    struct err ignored;
+    if (snapshot_find(w->s->repo, "latest", &filter, w->a, &w->parent, &ignored) < 0)
+        return;
+    w->snapshot.has_parent = true;
+    w->snapshot.parent = w->parent.id;
+}
+
+static void print_problems(const char *path, const struct mover_report *report)
+{
+    for (size_t i = 0; i < report->first_n; i++)
+        fprintf(stderr, "%s%s %s\n", path, report->first[i].path, report->first[i].what);
+    if (report->problems > report->first_n)
+        fprintf(stderr, "%s: %llu more problems\n", path,
+                (unsigned long long)(report->problems - report->first_n));
+}
+
+static int save_directory(struct saving *w, const char *path, struct err *err)
+{
+    int fd CLEANUP(close_p) = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st) < 0)
+        return err_errno(err, errno, "%s", path);
+    struct store_id before;
+    struct err ignored;
+    bool known = w->snapshot.has_parent &&
+                 tree_find_dir(w->s->repo, &w->parent.tree, path, &before, &ignored) >= 0;
+    struct mover_report report = {0};
+    if (archive_volume(w->s->repo, fd, known ? &before : NULL, NULL, &report, err) < 0)
+        return err_wrap(err, "%s", path);
+    print_problems(path, &report);
+    w->problems += report.problems;
+    w->snapshot.summary.total_files_processed += report.files;
+    w->snapshot.summary.total_bytes_processed += report.bytes;
+    w->snapshot.summary.files_unmodified += report.kept;
+    w->snapshot.summary.data_added += report.moved;
+    return synthetic_graft(w->root, path, &report.tree, st.st_mode, st.st_mtim.tv_sec, err);
+}
+
+static int save_all(struct saving *w, struct store_id *ret, struct err *err)
+{
+    struct snapshot *snapshot = &w->snapshot;
+    if (repository_load_index(w->s->repo, err) < 0)
+        return -1;
+    w->root = synthetic_new(w->s->repo, 0);
+    for (size_t i = 0; i < snapshot->paths_n; i++)
+        if (save_directory(w, snapshot->paths[i], err) < 0)
+            return -1;
+    if (synthetic_finish(w->root, &snapshot->tree, err) < 0 ||
+        repository_flush(w->s->repo, err) < 0)
+        return -1;
+    snapshot->summary.backup_end = now();
+    snapshot->has_summary = true;
+    if (snapshot_save(w->s->repo, snapshot, ret, err) < 0)
+        return -1;
+    return verify_read_back(w->s->repo, ret, NULL, NULL, err);
+}
+
+static int absolute_paths(struct arena *a, char **paths, size_t n, const char *const **ret,
+                          struct err *err)
+{
+    const char **out = arena_alloc(a, (n + 1) * sizeof *out);
+    for (size_t i = 0; i < n; i++) {
+        char real[PATH_MAX];
+        struct stat st;
+        if (!realpath(paths[i], real) || stat(real, &st) < 0)
+            return err_errno(err, errno, "%s", paths[i]);
+        if (!S_ISDIR(st.st_mode) || streq(real, "/"))
+            return err_set(err, ERR_INVALID,
+                           "%s: only directories below / are saved; name the "
+                           "directory that holds it",
+                           paths[i]);
+        out[i] = arena_strdup(a, real);
+    }
+    *ret = out;
+    return 0;
+}
+
+int cli_repo_backup(int argc, char **argv)
+{
+    struct repo_place place = {0};
+    const char *tag = NULL;
+    const struct cli_option options[] = {{"tag", 't', "TAG", "kept with the snapshot", &tag},
+                                         REPO_OPTIONS(&place)};
+    const struct cli_usage usage = {"repo backup", "DIRECTORY...",
+                                    "Saves directories as one snapshot and reads it back. What is "
+                                    "no file, directory or symlink\n"
+                                    "is named, and makes the exit code 3.",
+                                    options, ARRAY_LEN(options)};
+    int first, code;
+    if (!cli_options(argc, argv, &usage, &first, &code))
+        return code;
+    if (first == argc)
+        return cli_usage_error(&usage, "give at least one directory");
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct repo_session s CLEANUP(repo_close) = {0};
+    struct saving w = {.a = a, .s = &s};
+    struct err err;
+    char host[256] = "", hex[STORE_ID_HEX];
+    gethostname(host, sizeof host - 1);
+    w.snapshot = (struct snapshot){.time = now(),
+                                   .hostname = host,
+                                   .username = getenv("USER"),
+                                   .uid = getuid(),
+                                   .gid = getgid(),
+                                   .tags = &tag,
+                                   .tags_n = tag ? 1 : 0,
+                                   .paths_n = (size_t)(argc - first)};
+    w.snapshot.summary.backup_start = w.snapshot.time;
+    struct store_id id;
+    if (absolute_paths(a, argv + first, w.snapshot.paths_n, &w.snapshot.paths, &err) < 0 ||
+        repo_open(&s, &place, true, &err) < 0)
+        return cli_fail("repo backup", &err);
+    find_parent(&w);
+    int r = save_all(&w, &id, &err);
+    if (w.root)
+        synthetic_free(w.root);
+    if (r < 0)
+        return cli_fail("repo backup", &err);
+    store_id_hex(&id, hex);
+    printf("snapshot %.8s: %llu files, %llu bytes, %llu of them new\n", hex,
+           (unsigned long long)w.snapshot.summary.total_files_processed,
+           (unsigned long long)w.snapshot.summary.total_bytes_processed,
+           (unsigned long long)w.snapshot.summary.data_added);
+    return w.problems ? CLI_PARTIAL : CLI_OK;
+}
