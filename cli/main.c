@@ -2,6 +2,8 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "mover/mover.h"
+#include "worker/worker.h"
 
 const char *cli_program = "gleaner";
 
@@ -20,8 +22,11 @@ static const struct verb {
 } verbs[] = {
     {"backup", cli_backup, "make a Backup of an application"},
     {"get", cli_get, "list backups, restores, schedules or stores"},
+    {"plan", cli_plan, "show what a backup would keep of an application, and why"},
     {"repo", cli_repo, "restic repositories, without a cluster"},
     {"version", cli_version, "print the version"},
+    {"mover", mover_main, NULL},
+    {"worker", worker_main, NULL},
 };
 
 static void print_verbs(FILE *to)
