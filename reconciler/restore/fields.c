@@ -33,6 +33,31 @@ static json_t *set_intersect(json_t *a, json_t *b)
     return out;
 }
 
+/* What of a is not in b. A new reference, or NULL if that is nothing. `top` as below. */
+static json_t *set_without(json_t *a, json_t *b, bool top)
+{
+    json_t *out = json_object();
+    const char *key;
+    json_t *child;
+    json_object_foreach(a, key, child)
+    {
+        if (streq(key, "."))
+            continue;
+        json_t *other = json_object_get(b, key);
+        json_t *rest = other ? set_without(child, other, false) : json_deep_copy(child);
+        if (rest)
+            json_object_set_new(out, key, rest);
+    }
+    bool member = !top && is_member(a) && !is_member(b);
+    if (json_object_size(out) == 0 && !member) {
+        json_decref(out);
+        return NULL;
+    }
+    if (json_object_size(out) > 0 && member)
+        json_object_set_new(out, ".", json_object());
+    return out;
+}
+
 /* Adds b to a. The top of a set is no field: it is never a member. */
 static void set_add(json_t *a, json_t *b, bool top)
 {
@@ -147,44 +172,77 @@ bool fields_has_manager(str managed, const char *manager)
     return false;
 }
 
+/* The fields of ours that nobody in `list` owns, given to `heir` as an entry of its own. */
+static void give_rest(json_t *list, json_t *ours, const json_t *like, const char *heir)
+{
+    json_t *rest = json_deep_copy(ours);
+    size_t i;
+    json_t *entry;
+    json_array_foreach(list, i, entry)
+    {
+        if (rest && fields_of(entry)) {
+            json_t *less = set_without(rest, fields_of(entry), true);
+            json_decref(rest);
+            rest = less;
+        }
+    }
+    if (!rest)
+        return;
+    json_t *left = json_deep_copy(like);
+    json_object_set_new(left, "manager", json_string(heir));
+    json_object_set_new(left, "operation", json_string("Update"));
+    json_object_set_new(left, "fieldsV1", rest);
+    json_array_append_new(list, left);
+}
+
+/* All that we own on the object, and one of our entries as a pattern: of the object itself before
+ * one of a subresource. */
+static json_t *ours_of(json_t *now, json_t **ret_like)
+{
+    json_t *ours = json_object();
+    *ret_like = NULL;
+    size_t i;
+    json_t *entry;
+    json_array_foreach(now, i, entry)
+    {
+        if (!entry_is_ours(entry))
+            continue;
+        if (fields_of(entry))
+            set_add(ours, fields_of(entry), true);
+        if (!*ret_like || !json_object_get(entry, "subresource"))
+            *ret_like = entry;
+    }
+    return ours;
+}
+
 int fields_give_back(struct arena *a, str live, str saved, const char *heir, str *ret,
                      struct err *err)
 {
-    *ret = (str){0};
-    if (!fields_has_manager(live, KUBE_MANAGER))
+    if (!fields_has_manager(live, KUBE_MANAGER)) {
+        *ret = (str){0};
         return 0;
-    json_t *now CLEANUP_JSON = NULL, *before CLEANUP_JSON = NULL;
+    }
+    json_t *now CLEANUP_JSON = NULL, *before CLEANUP_JSON = NULL, *like;
     if (parse_list(live, &now, err) < 0 || parse_list(saved, &before, err) < 0)
         return -1;
-
-    json_t *ours CLEANUP_JSON = json_object();
-    size_t i;
-    json_t *entry, *last = NULL;
-    json_array_foreach(now, i, entry)
-    {
-        if (entry_is_ours(entry) && fields_of(entry)) {
-            set_add(ours, fields_of(entry), true);
-            if (!json_object_get(entry, "subresource"))
-                last = entry;
-        }
-    }
+    json_t *ours CLEANUP_JSON = ours_of(now, &like);
     json_t *out CLEANUP_JSON = without_us(now);
     if (json_array_size(out) == 0) {
         json_decref(out);
         out = without_us(before);
     } else {
+        size_t i;
+        json_t *entry;
         json_array_foreach(before, i, entry)
         {
             if (!entry_is_ours(entry))
                 give_to(out, entry, ours);
         }
     }
-    if (json_array_size(out) == 0) {
-        json_t *left = json_deep_copy(last ? last : json_array_get(now, 0));
-        json_object_set_new(left, "manager", json_string(heir ? heir : FIELDS_NOBODY));
-        json_object_set_new(left, "operation", json_string("Update"));
-        json_array_append_new(out, left);
-    }
+    if (heir || json_array_size(out) == 0)
+        give_rest(out, ours, like, heir ? heir : FIELDS_NOBODY);
+    if (json_array_size(out) == 0)
+        return err_set(err, ERR_INVALID, "managedFields would be left empty");
     struct buf text CLEANUP(buf_free) = {0};
     json_print(&text, out);
     *ret = arena_str(a, buf_view(&text));

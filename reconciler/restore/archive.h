@@ -1,0 +1,68 @@
+/* What a Restore reads: one snapshot, its objects and what the backup knew of them.
+ *
+ * The bytes come from a store that others may have written to: kind, namespace and name inside an
+ * object must be those of its path, and what does not fit is ERR_CORRUPT. */
+#ifndef RECONCILER_RESTORE_ARCHIVE_H
+#define RECONCILER_RESTORE_ARCHIVE_H
+
+#include "core/map.h"
+#include "reconciler/snapshot_layout.h"
+#include "reconciler/store/open.h"
+#include "reconciler/verdict.h"
+#include "store/snapshot.h"
+
+/* One file of an area: where it lies and what the backup said. */
+struct item {
+    const char *path;             /* whole, for messages */
+    const char *resource, *group; /* as in the path */
+    const char *ns, *name;        /* ns "" for cluster-scoped */
+    struct store_id *chunks;
+    size_t chunk_count;
+    uint64_t size;
+    /* From /meta/plan.json; an object that it does not name is core and normal. */
+    enum verdict_restore restore;
+    bool core;
+    const char *class; /* "" if unknown */
+};
+
+struct archive {
+    struct arena *a;
+    struct opened opened;
+    struct snapshot snapshot;
+    json_t *plan, *backup; /* /meta/plan.json, /meta/backup.json */
+};
+
+/* Opens the repository of `content_ns` in a store and finds the snapshot. The archive lives until
+ * archive_close. NOT_FOUND: no such store, repository or snapshot. */
+int archive_open(struct context *cx, struct arena *a, const char *store, const char *content_ns,
+                 const char *snapshot, struct archive **ret, struct err *err) must_check;
+void archive_close(struct archive *s); /* accepts NULL */
+
+/* The files of an area (SNAPSHOT_RESOURCES, ...), in the order in which they are to be made: first
+ * before normal before after-owner; then by kind (accounts, secrets, configuration, the rest, jobs,
+ * workloads, webhooks); then by path. An area that is not there is empty. */
+int archive_items(struct archive *s, const char *area, struct item **ret, size_t *ret_n,
+                  struct err *err) must_check;
+
+/* The object of an item, in the arena; its name and namespace are those of the path. */
+int archive_object(struct archive *s, struct arena *a, const struct item *it,
+                   struct kube_object *ret, struct err *err) must_check;
+
+/* The tree of a claim's volume, as hex in the arena. NOT_FOUND: it was not stored. */
+int archive_volume(struct archive *s, const char *claim, const char **ret_tree, struct err *err)
+    must_check;
+
+/* Calls each() for every object of /meta/plan.json. Strings are never NULL and live with the
+ * source. */
+struct planned {
+    const char *group, *kind, *ns, *name, *class, *keep;
+    bool core;
+};
+int archive_planned(struct archive *s,
+                    int (*each)(void *ctx, const struct planned *p, struct err *err), void *ctx,
+                    struct err *err) must_check;
+
+/* True for the kinds of items that Recreate makes, after data and configuration are back. */
+bool item_is_workload(const struct item *it);
+
+#endif

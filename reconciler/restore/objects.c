@@ -1,0 +1,212 @@
+/* Objects, Recreate, Preflight, Residue: what Git does not hold, then what the engine would not
+ * bring back by itself. */
+#include "reconciler/restore/workload.h"
+#include "reconciler/restore/write.h"
+
+enum { STEP_OBJECTS = 100 /* in one step; then the cursor is persisted */ };
+
+/* Applications are the engine's and people's: a restore never makes or changes one. */
+static bool is_application(const struct item *it)
+{
+    static const char *const resources[] = {"helmreleases", "kustomizations", "applications",
+                                            "applicationsets", "appprojects"};
+    if (!str_ends(str_of(it->group), "toolkit.fluxcd.io") && !streq(it->group, "argoproj.io"))
+        return false;
+    for (size_t i = 0; i < ARRAY_LEN(resources); i++)
+        if (streq(it->resource, resources[i]))
+            return true;
+    return false;
+}
+
+static bool is_pod(const struct item *it)
+{
+    return streq(it->group, "") && streq(it->resource, "pods");
+}
+
+/* Claims with a stored volume belong to Volumes; the others are objects like all else. */
+static bool belongs_to_volumes(struct restore *r, const struct item *it)
+{
+    return streq(it->group, "") && streq(it->resource, "persistentvolumeclaims") &&
+           restore_is_target_claim(r, it->name);
+}
+
+bool restore_skips(const struct item *it)
+{
+    return it->restore == RESTORE_NEVER || is_application(it) || is_pod(it) ||
+           (streq(it->group, "") && streq(it->resource, "persistentvolumes"));
+}
+
+/* ---- Objects ---- */
+
+static bool is_for_objects(struct restore *r, const struct item *it)
+{
+    return !restore_skips(it) && it->restore != RESTORE_AFTER_OWNER && !item_is_workload(it) &&
+           !belongs_to_volumes(r, it);
+}
+
+int restore_objects(struct restore *r, struct err *err)
+{
+    struct archive *archive;
+    const struct kube_discovery *types;
+    struct item *items;
+    size_t n;
+    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
+        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        return -1;
+    size_t cursor = (size_t)json_integer_value(json_object_get(r->st.now, "cursor")), done = 0;
+    for (size_t i = cursor; i < n; i++) {
+        if (!is_for_objects(r, &items[i]))
+            continue;
+        if (write_item(r, archive, &items[i], restore_type_of(types, &items[i]), err) < 0)
+            return -1;
+        if (++done == STEP_OBJECTS) {
+            status_set(&r->st, "cursor", json_integer((json_int_t)i + 1));
+            r->wait_ms = 1;
+            return restore_wait(r, "%zu of %zu objects", i + 1, n);
+        }
+    }
+    /* Fields on objects that are there: who starts next should find them. */
+    return restore_residue_pass(r, false, err) < 0 ? -1 : STEP_NEXT;
+}
+
+/* ---- Recreate ---- */
+
+struct chart {
+    struct restore *r;
+    const struct application *app;
+    const struct kube_discovery *types;
+};
+
+/* A Job would run again, a hook is the engine's business, and the rest that the chart has is
+ * needed. */
+static int on_chart_entry(void *ctx, const struct book_entry *e, struct err *err)
+{
+    struct chart *c = ctx;
+    if (e->seed || !e->manifest.p || streq(e->kind, "Job") || streq(e->kind, "Pod"))
+        return 0;
+    const struct kube_type *t = kube_discovery_kind(c->types, str_of(e->group), NULL, e->kind);
+    if (!t)
+        return err_set(err, ERR_REFUSED, "the chart's %s %s: the cluster does not serve %s",
+                       e->kind, e->name, e->kind);
+    return write_chart_object(c->r, t, e, c->app, err);
+}
+
+/* A HelmRelease without drift detection does not bring deleted objects back. */
+static bool engine_recreates(const struct application *app)
+{
+    return app->type != &KUBE_HELMRELEASE;
+}
+
+static int recreate_charts(struct restore *r, const struct kube_discovery *types, struct err *err)
+{
+    for (size_t i = 0; i < restore_hold_count(r); i++) {
+        struct application app;
+        bool gone = false;
+        if (restore_hold_read(r, i, &app, &gone, err) < 0)
+            return -1;
+        if (gone || engine_recreates(&app))
+            continue;
+        struct chart c = {r, &app, types};
+        if (app.engine->books(r->cx->kube, r->a, &app, on_chart_entry, &c, err) < 0)
+            return err_wrap(err, "the books of %s", restore_hold_name(r, i));
+    }
+    return 0;
+}
+
+int restore_recreate(struct restore *r, struct err *err)
+{
+    struct archive *archive;
+    const struct kube_discovery *types;
+    struct item *items;
+    size_t n;
+    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
+        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++)
+        if (item_is_workload(&items[i]) && !restore_skips(&items[i]) &&
+            items[i].restore != RESTORE_AFTER_OWNER &&
+            write_item(r, archive, &items[i], restore_type_of(types, &items[i]), err) < 0)
+            return -1;
+    if (recreate_charts(r, types, err) < 0)
+        return -1;
+    return restore_stop_undo(r, err);
+}
+
+/* ---- Preflight ---- */
+
+/* The engine's next write of a claim, tried without effect: a claim that it would refuse (or, with
+ * `force`, delete) is found here and not by the engine. */
+static int on_rehearsal(void *ctx, const struct book_entry *e, struct err *err)
+{
+    struct chart *c = ctx;
+    struct restore *r = c->r;
+    if (e->seed || !e->manifest.p || !streq(e->kind, "PersistentVolumeClaim"))
+        return 0;
+    struct kube_write how = {.dry_run = true, .force = true};
+    struct err why;
+    const char *ns = *e->ns ? e->ns : c->app->content_ns;
+    if (kube_apply(r->cx->kube, r->a, &KUBE_PVC, ns, e->name, e->manifest, &how, NULL, &why) < 0)
+        return err_set(err, why.kind == ERR_INVALID ? ERR_REFUSED : why.kind,
+                       "the engine's next write of claim %s would fail: %s", e->name, why.msg);
+    return 0;
+}
+
+int restore_preflight(struct restore *r, struct err *err)
+{
+    for (size_t i = 0; i < restore_hold_count(r); i++) {
+        struct application app;
+        bool gone = false;
+        if (restore_hold_read(r, i, &app, &gone, err) < 0)
+            return -1;
+        struct chart c = {r, &app, NULL};
+        if (!gone && app.engine->books(r->cx->kube, r->a, &app, on_rehearsal, &c, err) < 0)
+            return err_wrap(err, "%s", restore_hold_name(r, i));
+    }
+    return STEP_NEXT;
+}
+
+/* ---- Residue ---- */
+
+int restore_residue_pass(struct restore *r, bool last, struct err *err)
+{
+    struct archive *archive;
+    const struct kube_discovery *types;
+    struct item *items;
+    size_t n;
+    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
+        archive_items(archive, SNAPSHOT_RESIDUE, &items, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        bool there = false;
+        if (restore_skips(&items[i]))
+            continue;
+        if (write_residue(r, archive, &items[i], restore_type_of(types, &items[i]), &there, err) <
+            0)
+            return -1;
+        if (!there && last)
+            return restore_wait(r, "waiting for the engine to make %s %s again", items[i].resource,
+                                items[i].name);
+    }
+    return STEP_NEXT;
+}
+
+int restore_residue(struct restore *r, struct err *err)
+{
+    struct archive *archive;
+    const struct kube_discovery *types;
+    struct item *items;
+    size_t n;
+    int rc = restore_residue_pass(r, true, err);
+    if (rc != STEP_NEXT)
+        return rc;
+    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
+        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        struct kube_object live;
+        if (items[i].restore == RESTORE_AFTER_OWNER && !restore_skips(&items[i]) &&
+            write_absent(r, archive, &items[i], restore_type_of(types, &items[i]), &live, err) < 0)
+            return -1;
+    }
+    return STEP_NEXT;
+}

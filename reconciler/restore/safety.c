@@ -1,0 +1,59 @@
+/* SafetyBackup: what is there now, all of it, before anything is changed. */
+#include "reconciler/restore/restore.h"
+
+static const char *safety_name(struct restore *r)
+{
+    return arena_printf(r->a, "%.200s-safety-%.8s", r->name, r->uid);
+}
+
+static int make_backup(struct restore *r, const char *name, struct err *err)
+{
+    json_t *body CLEANUP_JSON = json_pack(
+        "{s:s, s:s, s:{s:s, s:{s:s}}, s:{s:{s:s, s:s, s:s}, s:{s:s}, s:s}}", "apiVersion",
+        "gleaner.dev/v1alpha1", "kind", "Backup", "metadata", "name", name, "labels",
+        LEASE_SAFETY_LABEL, r->uid, "spec", "target", "kind", restore_target(r, "kind"),
+        "namespace", restore_target(r, "namespace"), "name", restore_target(r, "name"), "storeRef",
+        "name", json_text_at(r->st.now, "source", "store", NULL), "keep", "All");
+    struct buf text CLEANUP(buf_free) = {0};
+    json_print(&text, body);
+    struct err why;
+    if (kube_create(r->cx->kube, r->a, &KUBE_BACKUP, r->ns, buf_view(&text), NULL, NULL, &why) <
+            0 &&
+        why.kind != ERR_EXISTS)
+        return err_set(err, why.kind, "making the safety backup %s: %s", name, why.msg);
+    return 0;
+}
+
+int restore_safety_backup(struct restore *r, struct err *err)
+{
+    if (!r->safety_backup)
+        return STEP_NEXT;
+    const char *name = safety_name(r);
+    struct kube_object o;
+    struct err why;
+    if (!streq(status_text(&r->st, "safetyBackup"), name)) {
+        status_set(&r->st, "safetyBackup", json_string(name));
+        if (restore_save(r, err) < 0)
+            return -1;
+    }
+    if (kube_get(r->cx->kube, r->a, &KUBE_BACKUP, r->ns, name, &o, &why) < 0) {
+        if (why.kind != ERR_NOT_FOUND)
+            return err_set(err, why.kind, "safety backup %s: %s", name, why.msg);
+        return make_backup(r, name, err) < 0 ? -1
+                                             : restore_wait(r, "the safety backup %s begins", name);
+    }
+    if (!streq(kube_label(r->a, &o, LEASE_SAFETY_LABEL), r->uid))
+        return err_set(err, ERR_REFUSED,
+                       "a Backup %s is there and is not ours: delete or rename it", name);
+    const char *phase = raw_text(r->a, o.raw, "status", "phase", NULL);
+    if (streq(phase, "Completed"))
+        return STEP_NEXT;
+    if (streq(phase, "PartiallyFailed") || streq(phase, "Failed"))
+        return err_set(
+            err, ERR_REFUSED,
+            "the safety backup %s is %s: kubectl describe backup -n %s %s says why. Without "
+            "it nothing can be taken back; spec.safetyBackup: false goes on all the same",
+            name, phase, r->ns, name);
+    return restore_wait(r, "the safety backup %s is %s", name,
+                        phase && *phase ? phase : "beginning");
+}

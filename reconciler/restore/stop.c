@@ -1,0 +1,199 @@
+/* Stop: nothing may write to a target claim while it is filled. Core Deployments and StatefulSets
+ * are scaled to 0; whatever else mounts a target claim is refused by name. */
+#include "reconciler/restore/restore.h"
+#include "reconciler/mover_pod.h"
+#include "reconciler/restore/workload.h"
+
+static const struct kube_type *stoppable(const char *group, const char *kind)
+{
+    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (streq(types[i]->group, group) && streq(types[i]->kind, kind))
+            return types[i];
+    return NULL;
+}
+
+/* ---- the workloads ---- */
+
+struct workloads {
+    struct restore *r;
+    int (*each)(struct restore *r, const struct kube_type *t, const struct kube_object *o,
+                struct err *err);
+};
+
+static int on_planned(void *ctx, const struct planned *p, struct err *err)
+{
+    struct workloads *w = ctx;
+    const struct kube_type *t = stoppable(p->group, p->kind);
+    if (!t || !p->core)
+        return 0;
+    struct kube_object o;
+    struct err why;
+    if (kube_get(w->r->cx->kube, w->r->a, t, p->ns, p->name, &o, &why) < 0)
+        return why.kind == ERR_NOT_FOUND ? 0 : err_set(err, why.kind, "%s", why.msg);
+    return w->each(w->r, t, &o, err);
+}
+
+static int each_workload(struct restore *r,
+                         int (*each)(struct restore *r, const struct kube_type *t,
+                                     const struct kube_object *o, struct err *err),
+                         struct err *err)
+{
+    struct archive *archive;
+    struct workloads w = {r, each};
+    if (restore_archive(r, &archive, err) < 0)
+        return -1;
+    return archive_planned(archive, on_planned, &w, err);
+}
+
+static int stop_one(struct restore *r, const struct kube_type *t, const struct kube_object *o,
+                    struct err *err)
+{
+    return workload_stop(r->cx->kube, r->a, t, o, r->full, r->uid, err);
+}
+
+/* ---- the pods ---- */
+
+/* The name of a target claim that the pod mounts, or NULL. */
+static const char *target_claim_of(struct restore *r, const struct kube_object *pod)
+{
+    struct raw_iter it = raw_iter(raw_at(pod->raw, "spec", "volumes", NULL));
+    str key, volume;
+    while (raw_next(&it, &key, &volume)) {
+        const char *claim = raw_text(r->a, volume, "persistentVolumeClaim", "claimName", NULL);
+        if (claim && restore_is_target_claim(r, claim))
+            return claim;
+    }
+    return NULL;
+}
+
+/* Who made the pod: the controller at the top, as far as we follow it. *ret_text NULL: it is gone,
+ * and the pod will follow it. */
+static int top_owner(struct restore *r, const struct kube_object *pod,
+                     const struct kube_type **ret_type, struct kube_object *ret,
+                     const char **ret_text, struct err *err)
+{
+    *ret_type = NULL;
+    *ret_text = arena_printf(r->a, "Pod %s", pod->name);
+    struct raw_iter it = kube_owners(pod);
+    struct kube_owner o;
+    while (kube_owner_next(r->a, &it, &o)) {
+        if (!o.controller)
+            continue;
+        *ret_text = arena_printf(r->a, "%s %s", o.kind, o.name);
+        bool set = streq(o.kind, "ReplicaSet");
+        const struct kube_type *t = set ? &KUBE_REPLICASET : stoppable("apps", o.kind);
+        struct err why;
+        if (!t)
+            return 0;
+        if (kube_get(r->cx->kube, r->a, t, pod->ns, o.name, ret, &why) < 0) {
+            if (why.kind != ERR_NOT_FOUND)
+                return err_set(err, why.kind, "%s", why.msg);
+            *ret_text = NULL;
+            return 0;
+        }
+        if (set) {
+            struct kube_object replica_set = *ret;
+            return top_owner(r, &replica_set, ret_type, ret, ret_text, err);
+        }
+        *ret_type = t;
+        return 0;
+    }
+    return 0;
+}
+
+struct pods {
+    struct restore *r;
+    bool stopping; /* workloads are stopped: those whose pods we wait for */
+    const char *waits_for;
+};
+
+static int on_pod(void *ctx, const struct kube_object *pod, struct err *err)
+{
+    struct pods *p = ctx;
+    struct restore *r = p->r;
+    const char *phase = raw_text(r->a, pod->raw, "status", "phase", NULL);
+    const char *claim = target_claim_of(r, pod);
+    if (!claim || streq(phase, "Succeeded") || streq(phase, "Failed"))
+        return 0;
+    const char *mover = kube_label(r->a, pod, MOVER_LABEL);
+    if (mover) {
+        p->waits_for = arena_printf(r->a, "the mover pod %s to end", pod->name);
+        return 0;
+    }
+    const struct kube_type *t;
+    struct kube_object owner;
+    const char *text;
+    if (top_owner(r, pod, &t, &owner, &text, err) < 0)
+        return -1;
+    struct stopped s = {0};
+    if (t && stopped_read(r->a, &owner, &s, err) < 0)
+        return -1;
+    bool ours = s.text && streq(s.uid, r->uid);
+    bool planned = t && !p->stopping;
+    bool going = !text || raw_at(pod->raw, "metadata", "deletionTimestamp", NULL).p;
+    if (!ours && !planned && !going)
+        return err_set(err, ERR_REFUSED,
+                       "%s mounts the claim %s and is not among the target's Deployments and "
+                       "StatefulSets: stop it first",
+                       text, claim);
+    p->waits_for = arena_printf(r->a, "pod %s to let go of claim %s", pod->name, claim);
+    return 0;
+}
+
+int restore_look_for_pods(struct restore *r, bool stopping, const char **ret_waits_for,
+                          struct err *err)
+{
+    struct pods p = {.r = r, .stopping = stopping};
+    struct kube_list opts = {.ns = restore_content_ns(r)};
+    if (kube_list(r->cx->kube, &KUBE_POD, &opts, on_pod, &p, NULL, err) < 0)
+        return -1;
+    *ret_waits_for = p.waits_for;
+    return 0;
+}
+
+int restore_stop(struct restore *r, struct err *err)
+{
+    const char *waits_for;
+    if (each_workload(r, stop_one, err) < 0 || restore_look_for_pods(r, true, &waits_for, err) < 0)
+        return -1;
+    if (waits_for)
+        return restore_wait(r, "waiting for %s", waits_for);
+    return STEP_NEXT;
+}
+
+/* ---- the way back ---- */
+
+struct starting {
+    struct restore *r;
+    const struct kube_type *type;
+};
+
+static int start_ours(void *ctx, const struct kube_object *o, struct err *err)
+{
+    struct starting *s = ctx;
+    struct stopped note;
+    if (stopped_read(s->r->a, o, &note, err) < 0)
+        return -1;
+    if (!note.text || !streq(note.uid, s->r->uid))
+        return 0;
+    struct err why;
+    if (workload_start(s->r->cx->kube, s->r->a, s->type, o, &why) < 0 && why.kind != ERR_NOT_FOUND)
+        return err_set(err, why.kind, "%s", why.msg);
+    return 0;
+}
+
+/* Every workload of the namespace that carries our note, whatever the backup says. */
+int restore_stop_undo(struct restore *r, struct err *err)
+{
+    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
+    if (!*restore_content_ns(r))
+        return STEP_NEXT;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct starting s = {r, types[i]};
+        struct kube_list opts = {.ns = restore_content_ns(r)};
+        if (kube_list(r->cx->kube, types[i], &opts, start_ours, &s, NULL, err) < 0)
+            return -1;
+    }
+    return STEP_NEXT;
+}

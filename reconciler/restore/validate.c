@@ -1,0 +1,276 @@
+/* Validate, Plan, Lock: all that can be known before anything is touched. */
+#include "reconciler/restore/prepare.h"
+#include "reconciler/restore/restore.h"
+#include "store/verify.h"
+
+/* ---- the backup ---- */
+
+/* status of the Backup says that it may be restored by Replace. */
+static int check_backup(const struct kube_object *backup, struct arena *a, struct err *err)
+{
+    const char *phase = raw_text(a, backup->raw, "status", "phase", NULL);
+    const char *snapshot = raw_text(a, backup->raw, "status", "snapshot", NULL);
+    if (!streq(phase, "Completed") && !streq(phase, "PartiallyFailed"))
+        return err_set(err, ERR_REFUSED, "Backup %s is %s: restore one that is Completed",
+                       backup->name, phase ? phase : "not begun");
+    if (!snapshot || !*snapshot)
+        return err_set(err, ERR_REFUSED, "Backup %s names no snapshot: restore another one",
+                       backup->name);
+    struct raw_iter it = raw_iter(raw_at(backup->raw, "status", "volumes", NULL));
+    str key, row;
+    while (raw_next(&it, &key, &row)) {
+        const char *state = raw_text(a, row, "phase", NULL);
+        const char *claim = raw_text(a, row, "claim", NULL);
+        if (!streq(state, "Completed"))
+            return err_set(err, ERR_REFUSED,
+                           "Backup %s has the volume of claim %s only as %s: a Replace would lose "
+                           "data. Restore a backup that is Completed",
+                           backup->name, claim ? claim : "?", state ? state : "not stored");
+    }
+    return 0;
+}
+
+static int read_backup(struct restore *r, struct kube_object *ret, struct err *err)
+{
+    struct err why;
+    if (kube_get(r->cx->kube, r->a, &KUBE_BACKUP, r->ns, r->backup, ret, &why) < 0) {
+        if (why.kind == ERR_NOT_FOUND)
+            return err_set(
+                err, ERR_REFUSED,
+                "Backup %s does not exist in namespace %s: kubectl get backups -n %s lists "
+                "those that do",
+                r->backup, r->ns, r->ns);
+        return err_set(err, why.kind, "Backup %s: %s", r->backup, why.msg);
+    }
+    return check_backup(ret, r->a, err);
+}
+
+static json_t *text_json(const char *text)
+{
+    return json_string(text ? text : "");
+}
+
+/* What the whole Restore works from; written once. */
+static int resolve(struct restore *r, const struct kube_object *backup, struct err *err)
+{
+    struct arena *a = r->a;
+    str raw = backup->raw;
+    const char *store = raw_text(a, raw, "spec", "storeRef", "name", NULL);
+    const char *resolved = raw_text(a, raw, "status", "store", NULL);
+    const char *ns = raw_text(a, raw, "status", "namespace", NULL);
+    if (!resolved && store_resolve(r->cx, a, store, &resolved, err) < 0)
+        return -1;
+    if (!ns || !*ns)
+        return err_set(err, ERR_REFUSED, "Backup %s does not say whose namespace it holds",
+                       backup->name);
+    status_set(&r->st, "source",
+               json_pack("{s:s, s:s, s:s, s:s, s:o}", "backup", backup->name, "backupUID",
+                         backup->uid, "store", resolved, "namespace", ns, "snapshot",
+                         text_json(raw_text(a, raw, "status", "snapshot", NULL))));
+    status_set(&r->st, "target",
+               json_pack("{s:o, s:o, s:o}", "kind",
+                         text_json(raw_text(a, raw, "spec", "target", "kind", NULL)), "namespace",
+                         text_json(raw_text(a, raw, "spec", "target", "namespace", NULL)), "name",
+                         text_json(raw_text(a, raw, "spec", "target", "name", NULL))));
+    return 0;
+}
+
+const char *restore_target(struct restore *r, const char *member)
+{
+    const char *text = json_text_at(r->st.now, "target", member, NULL);
+    return text ? text : "";
+}
+
+const char *restore_content_ns(struct restore *r)
+{
+    const char *text = json_text_at(r->st.now, "source", "namespace", NULL);
+    return text ? text : "";
+}
+
+int restore_archive(struct restore *r, struct archive **ret, struct err *err)
+{
+    if (!r->archive) {
+        const char *store = json_text_at(r->st.now, "source", "store", NULL);
+        const char *snapshot = json_text_at(r->st.now, "source", "snapshot", NULL);
+        if (!store || !snapshot)
+            return err_set(err, ERR_CORRUPT, "Restore %s: status.source is broken", r->name);
+        if (archive_open(r->cx, r->a, store, restore_content_ns(r), snapshot, &r->archive, err) < 0)
+            return err_wrap(err, "store %s", store);
+    }
+    *ret = r->archive;
+    return 0;
+}
+
+int restore_types(struct restore *r, const struct kube_discovery **ret, struct err *err)
+{
+    if (!r->types && kube_discover(r->cx->kube, &r->types, err) < 0)
+        return err_wrap(err, "asking what the API server serves");
+    *ret = r->types;
+    return 0;
+}
+
+static int check_items(struct archive *archive, const char *area, struct err *err)
+{
+    struct item *items;
+    size_t n;
+    if (archive_items(archive, area, &items, &n, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        struct arena *a CLEANUP(arena_free_p) = arena_new();
+        struct kube_object o;
+        if (archive_object(archive, a, &items[i], &o, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+int restore_validate(struct restore *r, struct err *err)
+{
+    struct kube_object backup;
+    struct archive *archive;
+    if (read_backup(r, &backup, err) < 0 || resolve(r, &backup, err) < 0)
+        return -1;
+    struct err why;
+    struct verify_result proof;
+    if (restore_archive(r, &archive, &why) < 0 ||
+        verify_snapshot(archive->opened.repo, &archive->snapshot.id, NULL, &proof, &why) < 0 ||
+        check_items(archive, SNAPSHOT_RESOURCES, &why) < 0 ||
+        check_items(archive, SNAPSHOT_RESIDUE, &why) < 0)
+        return err_set(
+            err, why.kind == ERR_NOT_FOUND ? ERR_REFUSED : why.kind,
+            "Backup %s cannot be restored: %s. Restore another backup, or repair the store "
+            "first",
+            r->backup, why.msg);
+    return STEP_NEXT;
+}
+
+/* ---- Plan ---- */
+
+json_t *restore_claims(struct restore *r)
+{
+    return json_object_get(r->st.now, "claims");
+}
+
+bool restore_is_target_claim(struct restore *r, const char *name)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(restore_claims(r), i, row)
+    {
+        if (streq(json_text_at(row, "name", NULL), name))
+            return true;
+    }
+    return false;
+}
+
+/* The volumes of the backup: what /meta/backup.json lists and the snapshot has. */
+static int plan_claims(struct restore *r, struct archive *archive, struct err *err)
+{
+    status_set(&r->st, "claims", json_array());
+    size_t i;
+    json_t *row;
+    json_array_foreach(json_object_get(archive->backup, "volumes"), i, row)
+    {
+        const char *claim = json_text_at(row, "claim", NULL),
+                   *root = json_text_at(row, "root", NULL);
+        const char *tree;
+        if (!claim)
+            return err_set(err, ERR_CORRUPT, "meta/backup.json in the snapshot is broken");
+        if (archive_volume(archive, claim, &tree, err) < 0)
+            return err->kind == ERR_NOT_FOUND
+                       ? err_set(
+                             err, ERR_REFUSED,
+                             "the backup lacks the volume of claim %s: a Replace would lose data. "
+                             "Restore a backup that is Completed",
+                             claim)
+                       : -1;
+        json_array_append_new(restore_claims(r),
+                              json_pack("{s:s, s:s, s:s, s:s}", "name", claim, "tree", tree, "root",
+                                        root ? root : "", "state", "Pending"));
+    }
+    return 0;
+}
+
+/* One dry-run create for each kind that is to be made: rights and quotas are found out now, not
+ * when half of it is done. Whatever else the answer says is not about rights. */
+static int may_create(struct restore *r, const struct kube_type *t, struct archive *archive,
+                      const struct item *it, struct err *err)
+{
+    struct kube_object o;
+    struct prepared p;
+    struct err why;
+    if (archive_object(archive, r->a, it, &o, err) < 0 ||
+        prepare_object(r->a, &o, NULL, NULL, &p, err) < 0)
+        return -1;
+    struct kube_write dry = {.dry_run = true};
+    if (kube_create(r->cx->kube, r->a, t, it->ns, p.body, &dry, NULL, &why) < 0 &&
+        why.kind == ERR_FORBIDDEN)
+        return err_set(err, ERR_REFUSED,
+                       "%s %s may not be made: %s. Allow gleaner-controller to create and patch %s",
+                       o.kind, it->name, why.msg, it->resource);
+    return 0;
+}
+
+static int plan_objects(struct restore *r, struct archive *archive, struct err *err)
+{
+    const struct kube_discovery *types;
+    struct item *items;
+    size_t n;
+    if (restore_types(r, &types, err) < 0 ||
+        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        return -1;
+    struct map *asked CLEANUP(map_free_p) = map_new(NULL);
+    for (size_t i = 0; i < n; i++) {
+        const struct item *it = &items[i];
+        char *key CLEANUP(free_p) = xasprintf("%s/%s", it->group, it->resource);
+        if (it->restore == RESTORE_NEVER || map_get(asked, str_of(key)))
+            continue;
+        map_put(asked, str_of(key), r);
+        const struct kube_type *t = restore_type_of(types, it);
+        if (t && may_create(r, t, archive, it, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+const struct kube_type *restore_type_of(const struct kube_discovery *types, const struct item *it)
+{
+    for (size_t i = 0; i < kube_discovery_count(types); i++) {
+        const struct kube_type *t = kube_discovery_at(types, i);
+        if (streq(t->group, it->group) && streq(t->resource, it->resource))
+            return t;
+    }
+    return NULL;
+}
+
+int restore_plan(struct restore *r, struct err *err)
+{
+    struct archive *archive;
+    const char *waits_for;
+    if (restore_plan_holds(r, err) < 0 || restore_archive(r, &archive, err) < 0 ||
+        plan_claims(r, archive, err) < 0 || plan_objects(r, archive, err) < 0 ||
+        restore_look_for_pods(r, false, &waits_for, err) < 0)
+        return -1;
+    return STEP_NEXT;
+}
+
+/* ---- Lock ---- */
+
+int restore_lock(struct restore *r, struct err *err)
+{
+    struct lease_holder me = restore_holder(r);
+    const char *lease = lease_of_target(r->a, restore_target(r, "kind"),
+                                        restore_target(r, "namespace"), restore_target(r, "name"));
+    const char *const leases[] = {LEASE_RESTORES, lease};
+    for (size_t i = 0; i < ARRAY_LEN(leases); i++) {
+        bool taken = false;
+        const char *other = "";
+        if (lease_take(r->cx, r->a, leases[i], &me, &taken, &other, err) < 0)
+            return -1;
+        if (!taken) {
+            r->wait_ms = 3000;
+            return restore_wait(r, "waiting for %s to end", other);
+        }
+    }
+    return STEP_NEXT;
+}

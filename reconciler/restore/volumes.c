@@ -1,0 +1,224 @@
+/* Definitions and Volumes: what objects and bytes need to be there first, then the bytes. Each
+ * claim is filled in place by a mover, one after the other. */
+#include "reconciler/mover_pod.h"
+#include "reconciler/restore/prepare.h"
+#include "reconciler/restore/restore.h"
+#include "reconciler/restore/write.h"
+
+/* ---- Definitions ---- */
+
+static bool is_definition(const struct item *it)
+{
+    return (streq(it->group, "") && streq(it->resource, "namespaces")) ||
+           (streq(it->group, "apiextensions.k8s.io") &&
+            streq(it->resource, "customresourcedefinitions"));
+}
+
+static int make_namespace(struct restore *r, struct err *err)
+{
+    struct kube_object o;
+    struct err why;
+    const char *ns = restore_content_ns(r);
+    if (kube_get(r->cx->kube, r->a, &KUBE_NAMESPACE, NULL, ns, &o, &why) == 0) {
+        if (raw_at(o.raw, "metadata", "deletionTimestamp", NULL).p)
+            return restore_wait(r, "namespace %s is being deleted", ns);
+        return STEP_NEXT;
+    }
+    if (why.kind != ERR_NOT_FOUND)
+        return err_set(err, why.kind, "namespace %s: %s", ns, why.msg);
+    json_t *body CLEANUP_JSON = json_pack("{s:s, s:s, s:{s:s}}", "apiVersion", "v1", "kind",
+                                          "Namespace", "metadata", "name", ns);
+    struct buf text CLEANUP(buf_free) = {0};
+    json_print(&text, body);
+    if (kube_create(r->cx->kube, r->a, &KUBE_NAMESPACE, NULL, buf_view(&text), NULL, NULL, &why) <
+            0 &&
+        why.kind != ERR_EXISTS)
+        return err_set(err, why.kind, "namespace %s: %s", ns, why.msg);
+    return STEP_NEXT;
+}
+
+static bool is_established(const struct kube_object *crd)
+{
+    struct raw_iter it = raw_iter(raw_at(crd->raw, "status", "conditions", NULL));
+    str key, c;
+    while (raw_next(&it, &key, &c))
+        if (raw_is(raw_get(c, "type"), "Established") && raw_is(raw_get(c, "status"), "True"))
+            return true;
+    return false;
+}
+
+int restore_definitions(struct restore *r, struct err *err)
+{
+    struct archive *archive;
+    struct item *items;
+    size_t n;
+    if (restore_archive(r, &archive, err) < 0 ||
+        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        return -1;
+    const struct kube_discovery *types;
+    if (restore_types(r, &types, err) < 0)
+        return -1;
+    for (size_t i = 0; i < n; i++) {
+        const struct item *it = &items[i];
+        if (!is_definition(it) || it->restore == RESTORE_NEVER)
+            continue;
+        const struct kube_type *t = restore_type_of(types, it);
+        struct kube_object live;
+        if (write_absent(r, archive, it, t, &live, err) < 0)
+            return -1;
+        if (streq(it->resource, "customresourcedefinitions") && !is_established(&live))
+            return restore_wait(r, "the definition %s is not established yet", it->name);
+    }
+    return make_namespace(r, err);
+}
+
+/* ---- Volumes ---- */
+
+static const char *row_text(json_t *row, const char *member)
+{
+    const char *text = json_text_at(row, member, NULL);
+    return text ? text : "";
+}
+
+static const struct item *find_claim(const struct item *items, size_t n, const char *ns,
+                                     const char *claim)
+{
+    for (size_t i = 0; i < n; i++)
+        if (streq(items[i].group, "") && streq(items[i].resource, "persistentvolumeclaims") &&
+            streq(items[i].ns, ns) && streq(items[i].name, claim))
+            return &items[i];
+    return NULL;
+}
+
+/* The claim is there, or is made from its stored bytes. */
+static int need_claim(struct restore *r, const char *claim, struct err *err)
+{
+    struct kube_object o;
+    struct err why;
+    const char *ns = restore_content_ns(r);
+    bool there = kube_get(r->cx->kube, r->a, &KUBE_PVC, ns, claim, &o, &why) == 0;
+    if (there) {
+        if (raw_at(o.raw, "metadata", "deletionTimestamp", NULL).p)
+            return restore_wait(r, "claim %s is being deleted", claim);
+        if (raw_is(raw_at(o.raw, "status", "phase", NULL), "Lost"))
+            return err_set(err, ERR_REFUSED,
+                           "claim %s has lost its volume: delete the claim, then ask to go on",
+                           claim);
+    } else if (why.kind != ERR_NOT_FOUND) {
+        return err_set(err, why.kind, "claim %s: %s", claim, why.msg);
+    }
+    struct archive *archive;
+    struct item *items;
+    size_t n;
+    if (restore_archive(r, &archive, err) < 0 ||
+        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        return -1;
+    const struct item *it = find_claim(items, n, ns, claim);
+    if (!it && there)
+        return STEP_NEXT;
+    if (!it)
+        return err_set(
+            err, ERR_REFUSED,
+            "claim %s is gone and the backup does not hold it: make it, then ask to go on", claim);
+    struct kube_object live;
+    return write_absent(r, archive, it, &KUBE_PVC, &live, err) < 0 ? -1 : STEP_NEXT;
+}
+
+static int fill(struct restore *r, json_t *row, struct err *err)
+{
+    struct archive *archive;
+    const char *claim = row_text(row, "name");
+    int rc = need_claim(r, claim, err);
+    if (rc != STEP_NEXT)
+        return rc;
+    if (restore_archive(r, &archive, err) < 0)
+        return -1;
+    struct mover_pod pod;
+    struct mover_pod_spec spec = {.direction = MOVER_RESTORE,
+                                  .owner_uid = r->uid,
+                                  .owner = arena_printf(r->a, "Restore %s", r->full),
+                                  .ns = restore_content_ns(r),
+                                  .claim = claim,
+                                  .store = &archive->opened,
+                                  .store_name = json_text_at(r->st.now, "source", "store", NULL),
+                                  .tree = row_text(row, "tree"),
+                                  .root = row_text(row, "root")};
+    if (mover_pod_step(r->cx, r->a, &spec, &pod, err) < 0)
+        return err_wrap(err, "the mover of claim %s", claim);
+    if (pod.state == MOVER_WAITING || pod.state == MOVER_RUNNING)
+        return restore_wait(r, "claim %s: %s", claim,
+                            pod.state == MOVER_RUNNING ? "being filled" : pod.why);
+    if (pod.state == MOVER_FAILED) {
+        /* Taken away now, so that going on after Held begins with a new one. */
+        bool gone;
+        struct err why;
+        if (mover_pod_remove(r->cx, r->a, r->uid, spec.ns, claim, &gone, &why) < 0)
+            return err_set(err, why.kind, "%s", why.msg);
+        return err_set(err, ERR_REFUSED, "the mover of claim %s failed: %s", claim, pod.why);
+    }
+    char tree[STORE_ID_HEX] = "";
+    if (pod.has_report && pod.report.has_tree)
+        store_id_hex(&pod.report.tree, tree);
+    if (!pod.has_report || pod.report.problems || !streq(tree, row_text(row, "tree")))
+        return err_set(err, ERR_REFUSED, "claim %s does not equal the backup: %llu problems%s%s%s",
+                       claim, pod.has_report ? (unsigned long long)pod.report.problems : 0ull,
+                       pod.has_report && pod.report.first_n ? ", the first: " : "",
+                       pod.has_report && pod.report.first_n ? pod.report.first[0].path : "",
+                       pod.has_report && pod.report.first_n ? pod.report.first[0].what : "");
+    json_object_set_new(row, "bytes", json_integer((json_int_t)pod.report.bytes));
+    json_object_set_new(row, "written", json_integer((json_int_t)pod.report.moved));
+    json_object_set_new(row, "state", json_string("Filled"));
+    return restore_save(r, err) < 0 ? -1 : STEP_NEXT;
+}
+
+/* A pod that mounts a target claim while it is being filled sees half a volume: the mover goes away
+ * and the Restore is Held. */
+static int nobody_mounts(struct restore *r, struct err *err)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(restore_claims(r), i, row)
+    {
+        const char *pod = NULL, *node = NULL, *claim = row_text(row, "name");
+        if (claim_consumer(r->cx, r->a, restore_content_ns(r), claim, &pod, &node, err) < 0)
+            return -1;
+        if (!pod)
+            continue;
+        struct err why;
+        if (restore_volumes_abort(r, &why) < 0)
+            return err_set(err, why.kind, "%s", why.msg);
+        return err_set(
+            err, ERR_REFUSED,
+            "pod %s mounts the claim %s while it is being restored: find out who started it, "
+            "stop it, then ask to go on",
+            pod, claim);
+    }
+    return 0;
+}
+
+int restore_volumes(struct restore *r, struct err *err)
+{
+    if (nobody_mounts(r, err) < 0)
+        return -1;
+    size_t i;
+    json_t *row;
+    json_array_foreach(restore_claims(r), i, row)
+    {
+        if (streq(row_text(row, "state"), "Filled"))
+            continue;
+        int rc = fill(r, row, err);
+        if (rc != STEP_NEXT)
+            return rc;
+    }
+    return restore_volumes_abort(r, err);
+}
+
+int restore_volumes_abort(struct restore *r, struct err *err)
+{
+    bool gone = true;
+    if (!*restore_content_ns(r))
+        return STEP_NEXT;
+    if (mover_pod_remove(r->cx, r->a, r->uid, restore_content_ns(r), NULL, &gone, err) < 0)
+        return -1;
+    return gone ? STEP_NEXT : restore_wait(r, "waiting for the movers to go");
+}

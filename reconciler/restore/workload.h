@@ -1,0 +1,41 @@
+/* Stopping and starting one workload. How it was stands on the workload itself, written in the same
+ * write that stops it, so that whoever finds it can start it again: a later step, a restarted
+ * controller, or `gleaner holds --free`. */
+#ifndef RECONCILER_RESTORE_WORKLOAD_H
+#define RECONCILER_RESTORE_WORKLOAD_H
+
+#include "kube/client.h"
+
+/* The annotation's content; text NULL: it is not stopped by anybody. */
+struct stopped {
+    const char *text;
+    const char *restore, *uid; /* "namespace/name" and uid of the Restore */
+    int64_t replicas;
+    str managed; /* the owners of its fields before */
+};
+
+/* ERR_CORRUPT: the annotation is broken. */
+int stopped_read(struct arena *a, const struct kube_object *workload, struct stopped *ret,
+                 struct err *err) must_check;
+
+/* Scales to 0 and notes how it was; one write under uid and resourceVersion. A workload that this
+ * Restore has stopped already is left alone. REFUSED: another Restore stopped it. CONFLICT: read
+ * again. */
+int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
+                  const struct kube_object *o, const char *restore, const char *restore_uid,
+                  struct err *err) must_check;
+
+/* The way back, in two writes: replicas, then the owners of all fields together with the note's
+ * removal. Killed between the two, the note still says what to do. A workload without a note is
+ * left alone. */
+int workload_start(struct kube *k, struct arena *a, const struct kube_type *t,
+                   const struct kube_object *o, struct err *err) must_check;
+
+/* Gives fields back until no entry of ours is on the object, in one merge patch under uid and
+ * resourceVersion; nothing if there is none. `drop_note` takes the annotation off in the same
+ * write. saved, heir: see fields_give_back. CONFLICT: read again. */
+int object_give_back(struct kube *k, struct arena *a, const struct kube_type *t,
+                     const struct kube_object *live, str saved, const char *heir, bool drop_note,
+                     struct err *err) must_check;
+
+#endif

@@ -1,0 +1,42 @@
+/* Writing one stored object into the cluster, with clean hands: created where absent, replaced
+ * under uid and resourceVersion where not, and every field given back to the owner that it had.
+ * Each call is idempotent: killed anywhere and called again, it ends the same. */
+#ifndef RECONCILER_RESTORE_WRITE_H
+#define RECONCILER_RESTORE_WRITE_H
+
+#include "reconciler/restore/prepare.h"
+#include "reconciler/restore/restore.h"
+
+/* Made where it is not there; one that is there keeps its content, and loses only what we left on
+ * it. *ret_live: as it is now. REFUSED: the kind is not served. */
+int write_absent(struct restore *r, struct archive *archive, const struct item *it,
+                 const struct kube_type *t, struct kube_object *ret_live, struct err *err)
+    must_check;
+
+/* Made, or made equal to the stored one (core objects; reach is only made). A finished Job comes
+ * back without running; an unfinished one, or one that is there, is left alone. REFUSED: the API
+ * server would not have it changed. CONFLICT: somebody else wrote meanwhile. */
+int write_item(struct restore *r, struct archive *archive, const struct item *it,
+               const struct kube_type *t, struct err *err) must_check;
+
+/* The fields of a residue item put back on the live object: those that differ and that no engine
+ * declares. An object that is not there is left alone (*ret_there). */
+int write_residue(struct restore *r, struct archive *archive, const struct item *it,
+                  const struct kube_type *t, bool *ret_there, struct err *err) must_check;
+
+/* An object of a Helm manifest that is not there: made as helm-controller would have made it. */
+int write_chart_object(struct restore *r, const struct kube_type *t, const struct book_entry *e,
+                       const struct application *app, struct err *err) must_check;
+
+/* The stored object, prepared, with owners of today. */
+int write_prepare(struct restore *r, struct archive *archive, const struct item *it,
+                  struct kube_object *ret_stored, struct prepared *ret, struct err *err) must_check;
+
+/* The managers of every engine, ended by NULL. */
+const char *const *write_engine_managers(struct arena *a);
+
+/* ERR_NOT_FOUND is not a failure: *ret_there false. */
+int write_get(struct restore *r, const struct kube_type *t, const char *ns, const char *name,
+              struct kube_object *ret, bool *ret_there, struct err *err) must_check;
+
+#endif
