@@ -31,7 +31,8 @@ repair_objects() {
         | select(.deletionTimestamp != null and .deletionTimestamp < $limit) | "\(.namespace) \(.name)"' |
         while read -r namespace name; do
             say "pod $namespace/$name has been ending for minutes: removing it"
-            kubectl -n "$namespace" delete pod "$name" --grace-period=0 --force >/dev/null 2>&1 8>&- || true
+            kubectl -n "$namespace" patch pod "$name" --type=merge -p '{"metadata":{"finalizers":null}}' >/dev/null 2>&1 || true
+            kubectl -n "$namespace" delete pod "$name" --grace-period=0 --force --wait=false >/dev/null 2>&1 || true
         done
     kubectl get namespaces -o json | jq -r --arg limit "$limit" '.items[].metadata
         | select(.deletionTimestamp != null and .deletionTimestamp < $limit) | .name' |
