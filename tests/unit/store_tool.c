@@ -1,14 +1,15 @@
 /* Drives the store from a shell, for the comparison with stock restic:
  *
  *     store_tool init REPO PASSWORD PASSWORD2      a repository with two key files
- *     store_tool backup REPO PASSWORD DIR          archives a folder as restic does; prints the tree's id
- *     store_tool synthetic REPO PASSWORD           a snapshot of made-up files; prints its id
+ *     store_tool backup REPO PASSWORD DIR          archives a folder as restic does; prints the
+ * tree's id store_tool synthetic REPO PASSWORD           a snapshot of made-up files; prints its id
  *     store_tool snapshots REPO PASSWORD           "id tree host paths…" of each
  *     store_tool verify REPO PASSWORD SNAPSHOT     structure and data
  *     store_tool dump REPO PASSWORD SNAPSHOT PATH  a file's bytes
  *     store_tool reencode REPO PASSWORD SNAPSHOT   every tree, decoded and encoded, is byte-equal
  *     store_tool lock REPO PASSWORD HOST           a shared lock that stays behind
- *     store_tool sweep REPO PASSWORD CLUSTER       removes the locks of that cluster's dead (all are)
+ *     store_tool sweep REPO PASSWORD CLUSTER       removes the locks of that cluster's dead (all
+ * are)
  *
  * REPO is a URL of backend_open_url; RESTIC_TOKEN_FILE and CA_FILE serve rest:. */
 #include "store/lock.h"
@@ -60,9 +61,8 @@ static void add_xattrs(struct arena *a, const char *path, struct node *node)
     struct node_xattr *list = arena_alloc(a, 64 * sizeof *list);
     for (char *name = names; n > 0 && name < names + n; name += strlen(name) + 1) {
         ssize_t size = lgetxattr(path, name, value, sizeof value);
-        list[node->xattrs_n++] =
-            (struct node_xattr){str_of(arena_strdup(a, name)),
-                                {arena_strndup(a, value, (size_t)size), (size_t)size}};
+        list[node->xattrs_n++] = (struct node_xattr){
+            str_of(arena_strdup(a, name)), {arena_strndup(a, value, (size_t)size), (size_t)size}};
     }
     node->xattrs = list;
 }
@@ -323,8 +323,9 @@ static int with_snapshot(int argc, char **argv, struct err *err)
 static int run(int argc, char **argv, struct backend *b, struct err *err)
 {
     if (streq(argv[1], "init")) {
-        struct repository_key keys[] = {{.password = argv[3], .username = "operator", .hostname = "c"},
-                                        {.password = argv[4], .username = "mover", .hostname = "ns"}};
+        struct repository_key keys[] = {
+            {.password = argv[3], .username = "operator", .hostname = "c"},
+            {.password = argv[4], .username = "mover", .hostname = "ns"}};
         return repository_init(b, keys, 2, NULL, err);
     }
     if (repository_open(b, argv[3], NULL, &repo, err) < 0)
