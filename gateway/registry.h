@@ -1,0 +1,61 @@
+/* The movers that the controller has registered. In memory alone. Thread-safe. */
+#ifndef GATEWAY_REGISTRY_H
+#define GATEWAY_REGISTRY_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "gateway/server.h"
+#include "store/repository.h"
+
+/* What the controller sends. */
+struct registration {
+    char *store, *repository, *password, *lock_holder; /* never NULL */
+    struct store_id keys[GATEWAY_KEYS_MAX];
+    size_t keys_n;
+    bool write;
+    uint64_t budget; /* 0: the default */
+};
+
+/* Reads the body of a PUT; every member is checked, an unknown one refused. ERR_INVALID names it.
+ */
+int registration_parse(str body, struct registration *ret, struct err *err) must_check;
+void registration_free(struct registration *r); /* wipes; fit for CLEANUP */
+
+/* A registered mover, for as long as somebody holds it. */
+struct mover {
+    atomic_uint holders;
+    struct registration r;
+    struct backend *backend;
+    int64_t expires_ms; /* monotonic; under the registry's lock */
+    atomic_ullong spent;
+    atomic_uint requests;
+    pthread_mutex_t lock;    /* of repo */
+    struct repository *repo; /* opened when an index comes, to see the holder's lock */
+};
+
+void mover_release(struct mover *m);
+DEFINE_CLEANUP(struct mover *, mover_release)
+struct mover *mover_hold(struct mover *m);
+
+/* Takes bytes off the budget; false: it does not hold them. */
+bool mover_spend(struct mover *m, uint64_t bytes);
+
+/* That the lock of the registration's holder is in the repository. ERR_GONE. */
+int mover_confirm_lock(struct mover *m, struct err *err) must_check;
+
+struct registry;
+
+struct registry *registry_new(const char *local_root, uint64_t budget);
+void registry_free(struct registry *reg);
+
+/* Registers or renews; takes what is in *r over (empty after success). ERR_CONFLICT: that pod
+ * serves another repository; ERR_BUSY: too many. */
+int registry_put(struct registry *reg, str pod_uid, struct registration *r, struct err *err)
+    must_check;
+void registry_remove(struct registry *reg, str pod_uid);
+
+/* The mover, held; NULL: not registered, or too long ago. */
+struct mover *registry_find(struct registry *reg, const char *pod_uid);
+
+#endif
