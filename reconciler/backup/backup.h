@@ -1,0 +1,105 @@
+/* The Backup machine: one table of phases, the resource's status as its journal.
+ *
+ * A phase is entered by one exclusive status write, then its step runs. Steps are idempotent:
+ * movers are found again by name, a snapshot that was written already by its tag, the lock is taken
+ * again. A controller that was killed anywhere goes on with the step of the phase that it finds. */
+#ifndef RECONCILER_BACKUP_BACKUP_H
+#define RECONCILER_BACKUP_BACKUP_H
+
+#include "reconciler/status.h"
+#include "reconciler/store/open.h"
+#include "reconciler/target_lease.h"
+#include "reconciler/verdict.h"
+#include "store/lock.h"
+
+#define BACKUP_PHASES(X)                                                                           \
+    X(PENDING, "Pending")                                                                          \
+    X(PLAN, "Plan")                                                                                \
+    X(VOLUMES, "Volumes")                                                                          \
+    X(WRITE, "Write")                                                                              \
+    X(READ_BACK, "ReadBack")                                                                       \
+    X(COMPLETED, "Completed")                                                                      \
+    X(PARTIALLY_FAILED, "PartiallyFailed")                                                         \
+    X(FAILED, "Failed")
+
+enum backup_phase {
+#define X(name, text) BACKUP_##name,
+    BACKUP_PHASES(X)
+#undef X
+        BACKUP_PHASE_MAX
+};
+
+/* What a step says. */
+enum { BACKUP_NEXT, BACKUP_WAIT };
+
+enum {
+    BACKUP_LOOK_MS = 1000, /* between two looks at something that works elsewhere */
+    BACKUP_RETRY_MS = 5000,
+    BACKUP_RETRY_FOR_MS = 10 * 60 * 1000,  /* an unreachable store or API server fails it then */
+    BACKUP_ROWS_MAX = 50,                  /* claims in one status */
+    BACKUP_MOVER_WAIT_MS = 10 * 60 * 1000, /* for a mover to start */
+    BACKUP_TRIES = 2                       /* of a mover that fails */
+};
+
+/* The open repository of a running Backup, its lock in it. It lives in this process; after a
+ * restart it is made anew. */
+struct session {
+    struct session *next;
+    char uid[64];
+    struct opened opened;
+    struct lock *lock;
+    char *holder; /* the lock's host name */
+};
+
+struct backup_run {
+    struct context *cx;
+    struct arena *a;
+    struct status st;
+    const char *ns, *name, *uid;
+    const char *full;                      /* "Backup gleaner-system/nightly" */
+    const char *kind, *target_ns, *target; /* spec.target */
+    const char *store_ref;                 /* spec.storeRef.name, or NULL */
+    const char *safety_for; /* uid of the Restore that this is the safety backup of, or NULL */
+    bool keep_all;
+    struct session *session; /* see backup_session */
+};
+
+typedef int backup_step_fn(struct backup_run *b, struct err *err);
+
+backup_step_fn backup_plan, backup_volumes, backup_write, backup_read_back;
+
+/* b->session, opened and locked unless it is already, the lock refreshed if that is due. */
+int backup_session(struct backup_run *b, struct err *err) must_check;
+
+/* Releases the lock and closes the repository; nothing if this process has none for the uid. */
+void backup_session_end(const char *uid);
+
+/* For the end of the process: all of them. */
+void backup_sessions_end(void);
+
+/* Refreshes the lock if that is due. GONE: it is lost. */
+int backup_keep_lock(struct session *s, struct err *err) must_check;
+
+/* Writes the status as it stands. */
+int backup_save(struct backup_run *b, struct err *err) must_check;
+
+/* An Event on the Backup. Best effort. */
+void backup_event(struct backup_run *b, bool warning, const char *reason, const char *note);
+
+/* declared, counts, warnings and problems of the status, from a plan. */
+void backup_set_plan(struct backup_run *b, const struct plan *p);
+
+/* status.volumes, and the number of rows that are not Completed. */
+json_t *backup_rows(struct backup_run *b);
+size_t backup_rows_failed(struct backup_run *b);
+
+/* True if anything that belongs to the target is not in the backup. */
+bool backup_is_partial(struct backup_run *b);
+
+/* The uids of the sessions of this process, in the arena; their number. */
+size_t backup_session_uids(struct arena *a, const char ***ret);
+
+/* Deletes movers whose Backup or Restore is gone or has ended, and ends such sessions. */
+int backup_sweep(struct context *cx, struct arena *a, struct err *err) must_check;
+
+#endif

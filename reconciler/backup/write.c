@@ -1,0 +1,272 @@
+/* Write and ReadBack: the objects, the grafted volumes and what is known of them, as one snapshot.
+ */
+#include "reconciler/backup/backup.h"
+#include "reconciler/judge.h"
+#include "reconciler/snapshot_layout.h"
+
+#include "core/clock.h"
+#include "store/snapshot.h"
+#include "store/synthetic.h"
+#include "store/verify.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* ---- objects ---- */
+
+static int64_t created(struct arena *a, const struct kube_object *o)
+{
+    int64_t ms;
+    const char *text = raw_text(a, o->raw, "metadata", "creationTimestamp", NULL);
+    return text && clock_parse(str_of(text), &ms) ? ms / 1000 : 0;
+}
+
+static int add_text(struct synthetic *tree, struct arena *a, const char *path, str text,
+                    int64_t time, struct err *err)
+{
+    return synthetic_add(tree, arena_printf(a, "/%s", path), text.p, text.n, time, err);
+}
+
+static int add_subject(struct backup_run *b, struct synthetic *tree, const struct subject *x,
+                       struct err *err)
+{
+    const struct verdict *v = &x->verdict;
+    str text = x->object.raw;
+    const char *area = SNAPSHOT_RESOURCES;
+    if (v->keep == KEEP_NONE)
+        return 0;
+    if (v->keep == KEEP_FIELDS) {
+        area = SNAPSHOT_RESIDUE;
+        if (residue_text(b->a, &x->object, v->fields, v->field_count, &text, err) < 0)
+            return err_wrap(err, "%s %s", x->type->kind, x->object.name);
+    }
+    const char *path = snapshot_object_path(b->a, area, x->type, x->object.ns, x->object.name);
+    return add_text(tree, b->a, path, text, created(b->a, &x->object), err);
+}
+
+/* ---- volumes ---- */
+
+/* "MODE:uid:gid:sec.nsec", as the mover reports the volume's own directory. */
+static void parse_root(const char *root, uint32_t *ret_mode, int64_t *ret_time)
+{
+    *ret_mode = S_IFDIR | 0755;
+    *ret_time = 0;
+    if (!root)
+        return;
+    char *end;
+    unsigned long mode = strtoul(root, &end, 8);
+    if (*end == ':')
+        *ret_mode = S_IFDIR | (uint32_t)(mode & 07777);
+    const char *time = strrchr(root, ':');
+    if (time)
+        *ret_time = strtoll(time + 1, NULL, 10);
+}
+
+static int graft(struct synthetic *tree, struct arena *a, json_t *row, struct err *err)
+{
+    struct store_id id;
+    uint32_t mode;
+    int64_t time;
+    const char *claim = json_text_at(row, "claim", NULL), *hex = json_text_at(row, "tree", NULL);
+    if (!hex)
+        return 0;
+    if (!store_id_parse(str_of(hex), &id))
+        return err_set(err, ERR_CORRUPT, "status.volumes: the tree of claim %s is not an id",
+                       claim);
+    parse_root(json_text_at(row, "root", NULL), &mode, &time);
+    if (synthetic_graft(tree, arena_printf(a, "/" SNAPSHOT_VOLUMES "/%s", claim), &id, mode, time,
+                        err) < 0)
+        return err_wrap(err, "the volume of claim %s", claim);
+    return 0;
+}
+
+/* ---- what is known ---- */
+
+/* Nothing in it differs between two runs over an unchanged target. */
+static json_t *meta(struct backup_run *b, const struct plan *p)
+{
+    json_t *volumes = json_array(), *row, *apps = json_array();
+    size_t i;
+    json_array_foreach(backup_rows(b), i, row)
+    {
+        json_t *v = json_object();
+        static const char *const members[] = {"claim", "phase",       "tree",
+                                              "root",  "consistency", "problems"};
+        for (size_t m = 0; m < ARRAY_LEN(members); m++) {
+            if (json_object_get(row, members[m]))
+                json_object_set(v, members[m], json_object_get(row, members[m]));
+        }
+        if (json_object_get(row, "tree"))
+            json_array_append(volumes, v);
+        json_decref(v);
+    }
+    for (i = 0; i < p->app_count; i++)
+        json_array_append_new(apps, json_pack("{s:s, s:s, s:s}", "kind", p->apps[i].type->kind,
+                                              "namespace", p->apps[i].object.ns, "name",
+                                              p->apps[i].object.name));
+    return json_pack("{s:i, s:{s:s, s:s, s:s}, s:s, s:s, s:O, s:o, s:o, s:b}", "version", 1,
+                     "target", "kind", b->kind, "namespace", b->target_ns, "name", b->target,
+                     "namespace", p->ns, "cluster", b->cx->cluster, "declared",
+                     json_object_get(b->st.now, "declared"), "applications", apps, "volumes",
+                     volumes, "alone", p->alone);
+}
+
+static int add_json(struct synthetic *tree, struct arena *a, const char *path, json_t *j,
+                    struct err *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    json_print(&text, j);
+    return add_text(tree, a, path, buf_view(&text), 0, err);
+}
+
+/* ---- the snapshot ---- */
+
+static int build(struct backup_run *b, const struct plan *p, struct store_id *ret, struct err *err)
+{
+    struct synthetic *tree CLEANUP(synthetic_free_p) = synthetic_new(b->session->opened.repo, 0);
+    json_t *plan CLEANUP_JSON = plan_json(p), *backup CLEANUP_JSON = meta(b, p), *row;
+    for (size_t i = 0; i < p->subject_count; i++) {
+        if (add_subject(b, tree, &p->subjects[i], err) < 0)
+            return -1;
+    }
+    size_t i;
+    json_array_foreach(backup_rows(b), i, row)
+    {
+        if (graft(tree, b->a, row, err) < 0)
+            return -1;
+    }
+    if (add_json(tree, b->a, SNAPSHOT_META_PLAN, plan, err) < 0 ||
+        add_json(tree, b->a, SNAPSHOT_META_BACKUP, backup, err) < 0)
+        return -1;
+    return synthetic_finish(tree, ret, err);
+}
+
+/* The host of a snapshot is the cluster's name: the first element of the repository's path. */
+static const char *host_of(struct backup_run *b)
+{
+    str path = str_of(b->session->opened.path);
+    return arena_str(b->a, str_cut(&path, '/')).p;
+}
+
+static int save(struct backup_run *b, const struct store_id *tree, struct store_id *ret,
+                struct err *err)
+{
+    const char *tags[8];
+    size_t n = 0;
+    tags[n++] = "gleaner";
+    tags[n++] = arena_printf(b->a, "backup:%s/%s", b->ns, b->name);
+    tags[n++] = arena_printf(b->a, "uid:%s", b->uid);
+    tags[n++] = arena_printf(b->a, "target:%s/%s/%s", b->kind, b->target_ns, b->target);
+    tags[n++] = backup_is_partial(b) ? "phase:PartiallyFailed" : "phase:Completed";
+    if (b->safety_for)
+        tags[n++] = arena_printf(b->a, "safety:%s", b->safety_for);
+    static const char *const paths[] = {"/"};
+    int64_t now = clock_wall_ms();
+    struct snapshot s = {.time = {now / 1000, now % 1000 * 1000000},
+                         .tree = *tree,
+                         .paths = paths,
+                         .paths_n = 1,
+                         .hostname = host_of(b),
+                         .username = "gleaner",
+                         .tags = tags,
+                         .tags_n = n};
+    struct repository *repo = b->session->opened.repo;
+    /* Whoever lost the lock must not name what a prune may have taken. */
+    if (lock_confirm(b->session->lock, err) < 0 || repository_flush(repo, err) < 0 ||
+        lock_confirm(b->session->lock, err) < 0)
+        return -1;
+    return snapshot_save(repo, &s, ret, err);
+}
+
+/* The snapshot that an earlier run of this Backup wrote before it was killed. */
+static int find_written(struct backup_run *b, const char **ret, struct err *err)
+{
+    const char *const tags[] = {arena_printf(b->a, "uid:%s", b->uid)};
+    struct snapshot_filter filter = {.tags = tags, .tags_n = 1};
+    struct snapshot_list list;
+    if (snapshot_list_all(b->session->opened.repo, &filter, b->a, &list, NULL, err) < 0)
+        return -1;
+    char hex[STORE_ID_HEX];
+    *ret = NULL;
+    if (list.n) {
+        store_id_hex(&list.p[list.n - 1].id, hex);
+        *ret = arena_strdup(b->a, hex);
+    }
+    return 0;
+}
+
+/* A claim that came up after Plan has no copy. */
+static void add_late_claims(struct backup_run *b, const struct plan *p)
+{
+    for (size_t c = 0; c < p->claim_count; c++) {
+        size_t i;
+        json_t *row;
+        bool known = false;
+        json_array_foreach(backup_rows(b), i, row) known |=
+            streq(json_text_at(row, "claim", NULL), p->claims[c]);
+        if (!known)
+            json_array_append_new(backup_rows(b),
+                                  json_pack("{s:s, s:s, s:s}", "claim", p->claims[c], "phase",
+                                            "Failed", "message",
+                                            "it came up while the backup was running"));
+    }
+}
+
+int backup_write(struct backup_run *b, struct err *err)
+{
+    const char *written;
+    if (backup_session(b, err) < 0 || find_written(b, &written, err) < 0)
+        return -1;
+    if (!written) {
+        struct plan plan;
+        struct store_id tree, snapshot;
+        char hex[STORE_ID_HEX];
+        if (plan_make(b->cx, b->a, b->kind, b->target_ns, b->target, b->keep_all, &plan, err) < 0)
+            return -1;
+        if (!streq(plan.ns, status_text(&b->st, "namespace")))
+            return err_set(
+                err, ERR_REFUSED,
+                "the content of %s moved to namespace %s while the backup was running: make "
+                "another Backup",
+                b->target, plan.ns);
+        backup_set_plan(b, &plan);
+        add_late_claims(b, &plan);
+        /* The movers' packs are new to this process. */
+        if (repository_load_index(b->session->opened.repo, err) < 0 ||
+            build(b, &plan, &tree, err) < 0 || save(b, &tree, &snapshot, err) < 0)
+            return -1;
+        store_id_hex(&snapshot, hex);
+        written = arena_strdup(b->a, hex);
+    }
+    status_set(&b->st, "snapshot", json_string(written));
+    return BACKUP_NEXT;
+}
+
+/* ---- ReadBack ---- */
+
+static int keep_lock(void *ctx, uint64_t trees, uint64_t blobs, struct err *err)
+{
+    (void)trees;
+    (void)blobs;
+    struct backup_run *b = ctx;
+    if (b->cx->stopping && atomic_load(b->cx->stopping))
+        return err_set(err, ERR_CANCELLED, "the controller is stopping");
+    return backup_keep_lock(b->session, err);
+}
+
+int backup_read_back(struct backup_run *b, struct err *err)
+{
+    struct store_id id;
+    if (!store_id_parse(str_of(status_text(&b->st, "snapshot")), &id))
+        return err_set(err, ERR_CORRUPT, "status.snapshot is not an id");
+    if (backup_session(b, err) < 0)
+        return -1;
+    struct verify_options options = {.progress = keep_lock, .ctx = b};
+    struct verify_result proof;
+    if (verify_read_back(b->session->opened.repo, &id, &options, &proof, err) < 0)
+        return err_wrap(err, "what was written cannot be read back");
+    status_set(&b->st, "size",
+               json_pack("{s:I, s:I}", "files", (json_int_t)proof.files, "bytes",
+                         (json_int_t)proof.bytes));
+    return BACKUP_NEXT;
+}
