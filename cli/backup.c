@@ -70,7 +70,6 @@ int cli_backup(int argc, char **argv)
     printf("Backup %s/%s\n", c.cx.ns, name);
     static const struct cli_end ends[] = {
         {"Completed", CLI_OK}, {"PartiallyFailed", CLI_PARTIAL}, {"Failed", CLI_FAILED}};
-    return wait ? cli_wait(&c, "backup", &KUBE_BACKUP, name, ends, ARRAY_LEN(ends),
-                           (unsigned)seconds)
-                : CLI_OK;
+    struct cli_waiting w = {&KUBE_BACKUP, name, NULL, ends, ARRAY_LEN(ends), (unsigned)seconds};
+    return wait ? cli_wait(&c, "backup", &w) : CLI_OK;
 }

@@ -93,14 +93,23 @@ const char *cli_age(struct arena *a, const char *time);
 
 /* ---- waiting ---- */
 
-/* Prints each phase and each new message of the resource until its phase is one of `ends`; gives
- * the exit code that belongs to it. seconds: 0 for no limit. */
 struct cli_end {
     const char *phase;
     int code;
 };
-int cli_wait(struct cli_cluster *c, const char *verb, const struct kube_type *t, const char *name,
-             const struct cli_end *ends, size_t count, unsigned seconds);
+
+struct cli_waiting {
+    const struct kube_type *type;
+    const char *name;
+    const char *request; /* wait first until status.lastHandledRequest is this; may be NULL */
+    const struct cli_end *ends; /* the phases that end it, with their exit codes */
+    size_t count;
+    unsigned seconds; /* 0: no limit */
+};
+
+/* Prints each phase and each new message of the resource until it has ended; gives the exit code.
+ */
+int cli_wait(struct cli_cluster *c, const char *verb, const struct cli_waiting *w);
 
 /* ---- the verbs ---- */
 

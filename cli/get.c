@@ -23,7 +23,7 @@ static const struct view {
     {"restores",
      &KUBE_RESTORE,
      {{"BACKUP", {"spec", "backupRef", "name"}},
-      {"MODE", {"spec", "mode"}},
+      {"TARGET", {"status", "target"}},
       {"PHASE", {"status", "phase"}}}},
     {"schedules",
      &KUBE_SCHEDULE,

@@ -24,6 +24,7 @@ static const struct verb {
     {"get", cli_get, "list backups, restores, schedules or stores"},
     {"plan", cli_plan, "show what a backup would keep of an application, and why"},
     {"repo", cli_repo, "restic repositories, without a cluster"},
+    {"restore", cli_restore, "make a Restore of a Backup, or answer one that waits"},
     {"version", cli_version, "print the version"},
     {"mover", mover_main, NULL},
     {"worker", worker_main, NULL},
