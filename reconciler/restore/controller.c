@@ -400,6 +400,20 @@ static bool time_is_over(struct restore *r)
            restore_phase_age_s(r) > (int64_t)ph->timeout_s;
 }
 
+/* People see what is in the way; the queue tries again with a growing delay. */
+static int try_again(struct restore *r, const struct err *cause, struct err *err)
+{
+    const struct phase *ph = &restore_phases[r->phase];
+    if (err_is_transient(cause) && cause->kind != ERR_CANCELLED) {
+        status_progress(&r->st, "Retrying", "%s: %s. Trying again", ph->name, cause->msg);
+        struct err why;
+        if (restore_save(r, &why) == 0)
+            restore_event(r, true, false, "Retrying", "%s: %s", ph->name, cause->msg);
+    }
+    *err = *cause;
+    return err_wrap(err, "%s", ph->name);
+}
+
 static int run_phase(struct restore *r, struct err *err)
 {
     const struct phase *ph = &restore_phases[r->phase];
@@ -423,7 +437,7 @@ static int run_phase(struct restore *r, struct err *err)
     }
     bool again = err_is_transient(&why) || why.kind == ERR_CONFLICT || why.kind == ERR_CANCELLED;
     if (again && !time_is_over(r))
-        return err_set(err, why.kind, "%s: %s", ph->name, why.msg);
+        return try_again(r, &why, err);
     if (why.kind == ERR_CANCELLED)
         return err_set(err, why.kind, "%s", why.msg);
     return fail(r, &why, err);

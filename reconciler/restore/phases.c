@@ -13,7 +13,7 @@ const struct phase restore_phases[PHASE_MAX] = {
                         .run = restore_validate,
                         .next = PHASE_PLAN,
                         .on_fail = PHASE_FAILED,
-                        .timeout_s = 30 * MINUTE},
+                        .timeout_s = 10 * MINUTE},
     [PHASE_PLAN] = {.name = "Plan",
                     .reason = "Planning",
                     .doing = "finding out who has to be held and whether all of it may be written",

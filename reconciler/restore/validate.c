@@ -3,6 +3,8 @@
 #include "reconciler/restore/restore.h"
 #include "store/verify.h"
 
+enum { CLAIMS_MAX = 50 /* rows of a status */ };
+
 /* ---- the backup ---- */
 
 /* status of the Backup says that it may be restored by Replace. */
@@ -167,6 +169,8 @@ bool restore_is_target_claim(struct restore *r, const char *name)
 static int plan_claims(struct restore *r, struct archive *archive, struct err *err)
 {
     status_set(&r->st, "claims", json_array());
+    if (json_array_size(json_object_get(archive->backup, "volumes")) > CLAIMS_MAX)
+        return err_set(err, ERR_REFUSED, "the backup has more than %d volumes", CLAIMS_MAX);
     size_t i;
     json_t *row;
     json_array_foreach(json_object_get(archive->backup, "volumes"), i, row)
