@@ -11,7 +11,6 @@
 #ifndef GITOPS_ENGINE_H
 #define GITOPS_ENGINE_H
 
-#include "gitops/git.h"
 #include "kube/client.h"
 
 #define MARKER_ANNOTATION "gleaner.dev/hold"
@@ -147,11 +146,5 @@ int application_parents(struct kube *k, struct arena *a, const struct applicatio
 int applications_each(struct kube *k, struct arena *a,
                       int (*each)(void *ctx, const struct application *app, struct err *err),
                       void *ctx, struct err *err) must_check;
-
-/* Does the source's remote still hold its commit? Reads the credentials, and asks in a worker (see
- * gitops/git.h). Anything that cannot be asked is REACHABLE_UNKNOWN with the reason. A remote that
- * this very cluster serves (a Service's or pod's name or address) is never proof. */
-int source_reachable(struct kube *k, struct arena *a, const char *program, const struct source *s,
-                     enum reachable *ret, const char **ret_why, struct err *err) must_check;
 
 #endif

@@ -15,11 +15,4 @@ const char *revision_commit(struct arena *a, const char *revision);
 /* True for 40 or 64 hex digits. */
 bool is_commit(const char *s);
 
-/* The host of an http(s) URL without brackets and port; NULL if it is not one. */
-const char *url_host(struct arena *a, const char *url);
-
-/* Why this cluster itself serves the host: "" if it does not. */
-int host_in_cluster(struct kube *k, struct arena *a, const char *host, const char **ret_why,
-                    struct err *err) must_check;
-
 #endif

@@ -270,26 +270,29 @@ static int scalar_of(const struct node *n, struct scalar *ret, struct err *err)
 
 /* ---- nodes to JSON ---- */
 
-/* As Go's encoding/json writes a float64: shortest digits, an exponent below 1e-6 and from 1e21 on.
- */
+/* As Go's encoding/json writes a float64: shortest digits, an exponent below 1e-6 and from 1e21 on. */
 static void add_float(struct buf *out, double f)
 {
-    char text[40];
-    int digits_n = 1;
+    char text[40], digits_text[24] = "";
+    int n = 1;
     do
-        snprintf(text, sizeof text, "%.*e", digits_n - 1, f);
-    while (strtod(text, NULL) != f && digits_n++ < 17);
-    int exponent = atoi(strchr(text, 'e') + 1);
-    if (f == 0) {
-        buf_puts(out, signbit(f) ? "-0" : "0");
-    } else if (exponent >= -6 && exponent < 21) {
-        buf_printf(out, "%.*f", MAX(0, digits_n - 1 - exponent), f);
+        snprintf(text, sizeof text, "%.*e", n - 1, fabs(f));
+    while (strtod(text, NULL) != fabs(f) && n++ < 17);
+    int exponent = atoi(strchr(text, 'e') + 1), at = 0;
+    for (const char *p = text; *p != 'e'; p++)
+        if (*p != '.')
+            digits_text[at++] = *p;
+    if (signbit(f))
+        buf_putc(out, '-');
+    if (exponent < -6 || exponent >= 21) {
+        buf_printf(out, "%.*se%s%d", (int)strcspn(text, "e"), text, exponent < 0 ? "" : "+",
+                   exponent);
+    } else if (exponent < 0) {
+        buf_printf(out, "0.%.*s%s", -exponent - 1, "000000", digits_text);
     } else {
-        *strchr(text, 'e') = '\0';
-        buf_printf(out, "%se%c%02d", text, exponent < 0 ? '-' : '+', abs(exponent));
-        if (exponent < 0 && exponent > -10) { /* Go: e-07 becomes e-7 */
-            out->p[out->n - 2] = out->p[out->n - 1];
-            out->p[--out->n] = '\0';
+        for (int i = 0; i < MAX(at, exponent + 1); i++) {
+            buf_puts(out, i == exponent + 1 ? "." : "");
+            buf_putc(out, i < at ? digits_text[i] : '0');
         }
     }
 }
