@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "gateway/gateway.h"
 #include "mover/mover.h"
 #include "worker/worker.h"
 
@@ -26,6 +27,7 @@ static const struct verb {
     {"repo", cli_repo, "restic repositories, without a cluster"},
     {"restore", cli_restore, "make a Restore of a Backup, or answer one that waits"},
     {"version", cli_version, "print the version"},
+    {"gateway", gateway_main, NULL},
     {"mover", mover_main, NULL},
     {"worker", worker_main, NULL},
 };
