@@ -145,13 +145,14 @@ start_process() {
         esac
         shift 2
     done
-    env+=("PATH=$clean_path" "HOME=$state/home" "TMPDIR=$state/tmp")
+    env+=("$(process_tag "$name")" "PATH=$clean_path" "HOME=$state/home" "TMPDIR=$state/tmp")
     digest=$({
         printf '%s\n' "${env[@]}" "$@" "$(readlink -f "$(PATH=$clean_path command -v "$1")")"
         [ ${#files[@]} -eq 0 ] || cat "${files[@]}"
     } | sha256sum | cut -c1-16)
     process_is_current "$name" "$digest" && return 0
     stop_process "$name"
+    stop_unrecorded "$name" "$1"
     mkdir -p "$logs" "$procs" "$state/home" "$state/tmp"
     [ ! -f "$logs/$name.log" ] || mv -f "$logs/$name.log" "$logs/$name.log.1"
     (cd "$state" && exec env -i "${env[@]}" setsid "$@" >"$logs/$name.log" 2>&1 </dev/null 8>&- 9>&-) &
@@ -169,6 +170,22 @@ stop_process() {
     read -r pid start _ <"$procs/$1"
     stop_exactly "$pid" "$start"
     rm -f "$procs/$1"
+}
+
+# Every process has this in its environment: so one is found whose record was not written, because
+# `up` was killed just then. What it starts inherits the mark, therefore the program counts too.
+process_tag() { echo "GLEANER_CLUSTER_PROCESS=$state:$1"; }
+
+# marked_pids REGEX: processes of which a variable of the environment is just that.
+marked_pids() { grep -lszxE "$1" /proc/[0-9]*/environ 2>/dev/null | cut -d/ -f3 || true; }
+
+stop_unrecorded() { # NAME PROGRAM
+    local pid start exe
+    exe=$(readlink -f "$(PATH=$clean_path command -v "$2")")
+    for pid in $(marked_pids "$(process_tag "$1")"); do
+        start=$(start_time "$pid") || continue
+        [ "$(readlink "/proc/$pid/exe" 2>/dev/null)" != "$exe" ] || stop_exactly "$pid" "$start"
+    done
 }
 
 stop_exactly() { # PID START
@@ -189,8 +206,9 @@ wait_healthy() {
     [[ $started == *" $name "* ]] || seconds=10
     end=$((SECONDS + seconds))
     shift 2
-    until "$@" >/dev/null 2>&1; do
+    while :; do
         process_pid "$name" >/dev/null || { say_log "$name" "has ended"; return 1; }
+        "$@" >/dev/null 2>&1 && return 0
         if [ $SECONDS -ge $end ]; then
             say_log "$name" "is not healthy after $seconds s ($*)"
             stop_process "$name"

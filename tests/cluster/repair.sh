@@ -51,7 +51,7 @@ repair_objects() {
 # Processes are ended in the reverse order of their needs; unknown ones (of another version of
 # these scripts) with them.
 stop_all_processes() {
-    local name
+    local name pid start
     for name in argocd-application-controller argocd-repo-server redis helm-controller kustomize-controller \
         source-controller git storage proxy kubelet; do
         stop_process $name
@@ -63,6 +63,9 @@ stop_all_processes() {
     for name in "$procs"/*; do
         [ ! -f "$name" ] || stop_process "$(basename "$name")"
     done
+    for pid in $(marked_pids "$(process_tag '.*')"); do
+        start=$(start_time "$pid") && stop_exactly "$pid" "$start"
+    done || true
 }
 
 # Containers: whatever is in our control group. Shims: those that were given our socket's address.
