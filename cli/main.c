@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "gateway/gateway.h"
 #include "mover/mover.h"
+#include "reconciler/manager.h"
 #include "worker/worker.h"
 
 const char *cli_program = "gleaner";
@@ -23,10 +24,12 @@ static const struct verb {
 } verbs[] = {
     {"backup", cli_backup, "make a Backup of an application"},
     {"get", cli_get, "list backups, restores, schedules or stores"},
+    {"holds", cli_holds, "list what is held, and free it"},
     {"plan", cli_plan, "show what a backup would keep of an application, and why"},
     {"repo", cli_repo, "restic repositories, without a cluster"},
     {"restore", cli_restore, "make a Restore of a Backup, or answer one that waits"},
     {"version", cli_version, "print the version"},
+    {"controller", controller_main, NULL},
     {"gateway", gateway_main, NULL},
     {"mover", mover_main, NULL},
     {"worker", worker_main, NULL},
