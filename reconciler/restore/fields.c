@@ -115,7 +115,7 @@ static json_t *fields_of(const json_t *entry)
 
 static int parse_list(str text, json_t **ret, struct err *err)
 {
-    if (!text.p || str_is(text, "null")) {
+    if (text.n == 0 || str_is(text, "null")) {
         *ret = json_array();
         return 0;
     }
