@@ -31,6 +31,8 @@ static void judge(struct scope_set *s, const struct found *f, bool keep_all, str
                             .core = f->core,
                             .booked = facts.book != NULL,
                             .seed = facts.book ? facts.book->seed : NULL};
+    if (facts.book && !ret->seed)
+        ret->seed = evidence_seed(s->a, &f->object);
     verdict_judge(s->a, &facts, &ret->verdict);
 }
 

@@ -54,18 +54,67 @@ static enum held manifest_holds(struct residue *r, const char *member, const cha
     return str_eq(want, have) ? HELD_SAME : HELD_OTHER;
 }
 
+/* ---- owners ---- */
+
+struct owners {
+    const struct residue *r;
+    size_t all, engine,
+        foreign; /* foreign: neither the engine, nor the platform, nor a writer of status */
+};
+
+static int owner_seen(void *ctx, const struct owner *w, struct err *err)
+{
+    (void)err;
+    struct owners *o = ctx;
+    o->all++;
+    for (const char *const *m = o->r->f->engine->managers; *m; m++) {
+        if (streq(*m, w->manager)) {
+            o->engine++;
+            return 0;
+        }
+    }
+    bool status = w->subresource && *w->subresource;
+    if (!status && !catalogue_platform_manager(catalogue_builtin(), w->manager))
+        o->foreign++;
+    return 0;
+}
+
+static int owners_of(const struct residue *r, const char *const *path, struct owners *ret,
+                     struct err *err)
+{
+    *ret = (struct owners){.r = r};
+    return evidence_owners(r->a, r->f->object, path, owner_seen, ret, err);
+}
+
 /* ---- keys ---- */
 
-static enum held key_held(struct residue *r, const char *member, const char *key, str live)
+/* What Git declares and somebody else has taken over since has another value now. */
+static int owner_holds(struct residue *r, const char *const *path, enum held *ret, struct err *err)
 {
-    if (r->f->book->manifest.p)
-        return manifest_holds(r, member, key, live);
+    struct owners o;
+    if (owners_of(r, path, &o, err) < 0)
+        return -1;
+    if (!evidence_declared(r->a, r->f->engine, r->f->object, path))
+        *ret = HELD_NO;
+    else
+        *ret = o.engine == 0 && o.foreign > 0 ? HELD_OTHER : HELD_SAME;
+    return 0;
+}
+
+static int key_held(struct residue *r, const char *member, const char *key, str live,
+                    enum held *ret, struct err *err)
+{
     const char *const path[] = {member, key, NULL};
     const char *const string_path[] = {"stringData", key, NULL};
-    bool held = evidence_declared(r->a, r->f->engine, r->f->object, path) ||
-                (streq(r->f->type->kind, "Secret") &&
-                 evidence_declared(r->a, r->f->engine, r->f->object, string_path));
-    return held ? HELD_SAME : HELD_NO;
+    if (r->f->book->manifest.p) {
+        *ret = manifest_holds(r, member, key, live);
+        return 0;
+    }
+    if (owner_holds(r, path, ret, err) < 0)
+        return -1;
+    if (*ret == HELD_NO && streq(r->f->type->kind, "Secret"))
+        return owner_holds(r, string_path, ret, err);
+    return 0;
 }
 
 static int keys_of(struct residue *r, const char *member, struct err *err)
@@ -74,7 +123,9 @@ static int keys_of(struct residue *r, const char *member, struct err *err)
     struct raw_iter it = raw_iter(raw_get(r->f->object->raw, member));
     while (raw_next(&it, &key, &value)) {
         const char *name = raw_string(r->a, key).p;
-        enum held held = key_held(r, member, name, value);
+        enum held held;
+        if (key_held(r, member, name, value, &held, err) < 0)
+            return -1;
         if (held == HELD_SAME)
             continue;
         r->drift |= held == HELD_OTHER;
@@ -84,22 +135,6 @@ static int keys_of(struct residue *r, const char *member, struct err *err)
 }
 
 /* ---- annotations ---- */
-
-struct owners {
-    const struct residue *r;
-    size_t all, foreign; /* foreign: neither the platform nor a writer of status */
-};
-
-static int owner_seen(void *ctx, const struct owner *w, struct err *err)
-{
-    (void)err;
-    struct owners *o = ctx;
-    o->all++;
-    bool status = w->subresource && *w->subresource;
-    if (!status && !catalogue_platform_manager(catalogue_builtin(), w->manager))
-        o->foreign++;
-    return 0;
-}
 
 static int annotations_of(struct residue *r, struct err *err)
 {
@@ -115,8 +150,8 @@ static int annotations_of(struct residue *r, struct err *err)
             continue;
         if (!r->f->book->manifest.p && evidence_declared(r->a, r->f->engine, r->f->object, path))
             continue;
-        struct owners seen = {.r = r};
-        if (evidence_owners(r->a, r->f->object, path, owner_seen, &seen, err) < 0)
+        struct owners seen;
+        if (owners_of(r, path, &seen, err) < 0)
             return -1;
         if (seen.all == 0 || seen.foreign > 0)
             add(r, "metadata/annotations", name);

@@ -152,11 +152,14 @@ static bool rule_finished_job(struct arena *a, const struct facts *f, struct ver
 
 static bool rule_seed(struct arena *a, const struct facts *f, struct verdict *v)
 {
-    if (!f->book || !f->book->seed)
+    const char *seed = f->book ? f->book->seed : NULL;
+    if (f->book && !seed)
+        seed = evidence_seed(a, f->object);
+    if (!seed)
         return false;
     set(v, VERDICT_UNDECLARED, "seed", KEEP_OBJECT, after_owner(f),
         arena_printf(a, "%s put it there once and does not hold it since (%s)", f->application,
-                     f->book->seed));
+                     seed));
     return true;
 }
 
