@@ -1,5 +1,5 @@
-/* gitops: the texts that it reads. Inventory ids, YAML by the rules of sigs.k8s.io/yaml, Helm releases,
- * managedFields, markers, the frames of a worker. */
+/* gitops: the texts that it reads. Inventory ids, YAML by the rules of sigs.k8s.io/yaml, Helm
+ * releases, managedFields, markers, the frames of a worker. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -99,18 +99,21 @@ static void test_yaml_scalars(void **state)
     (void)state;
     yaml_is("[yes, No, on, OFF, y, n, true, False, ~, null, Null, '', \"yes\"]",
             "[true,false,true,false,true,false,true,false,null,null,null,\"\",\"yes\"];");
-    yaml_is("[yEs, 'null', !!str yes, !!str 12, ! 12]", "[\"yEs\",\"null\",\"yes\",\"12\",\"12\"];");
+    yaml_is("[yEs, 'null', !!str yes, !!str 12, ! 12]",
+            "[\"yEs\",\"null\",\"yes\",\"12\",\"12\"];");
     yaml_is("[1, -1, +1, 0, 0777, 0o17, 0x1F, 0b101, 1_000, 08, -0x10]",
             "[1,-1,1,0,511,15,31,5,1000,8,-16];");
-    yaml_is("[9223372036854775807, 9223372036854775808, 18446744073709551616, -9223372036854775808]",
-            "[9223372036854775807,9223372036854775808,18446744073709552000,-9223372036854775808];");
+    yaml_is(
+        "[9223372036854775807, 9223372036854775808, 18446744073709551616, -9223372036854775808]",
+        "[9223372036854775807,9223372036854775808,18446744073709552000,-9223372036854775808];");
     yaml_is("[1.0, 1.5, .5, 1e3, 1E400, 1., 1e-7, 1.25e+21, -0.0, 0.1]",
             "[1,1.5,0.5,1000,\"1E400\",1,1e-7,1.25e+21,-0,0.1];");
     yaml_is("[1.2.3, 1e, +, -, ., 1-2, 2001-01-01, 12:30:45, 0x, 1__]",
             "[\"1.2.3\",\"1e\",\"+\",\"-\",\".\",\"1-2\",\"2001-01-01\",\"12:30:45\",\"0x\",1];");
     yaml_is("[!!int '5', !!float 5, !!bool yes]", "[5,5,true];");
-    yaml_is("[0.000001, 0.0000001, 123456789012345678901, 1e20, 100000000000000000000.5, -2.5]",
-            "[0.000001,1e-7,123456789012345680000,100000000000000000000,100000000000000000000,-2.5];");
+    yaml_is(
+        "[0.000001, 0.0000001, 123456789012345678901, 1e20, 100000000000000000000.5, -2.5]",
+        "[0.000001,1e-7,123456789012345680000,100000000000000000000,100000000000000000000,-2.5];");
     yaml_is("[-0b11, 0x_1, _1, 0_7, !!float 18446744073709551615]", NULL);
     yaml_is("[-0b11, +0b1, 0x_1, _1, 0_7]", "[-3,1,1,\"_1\",7];");
     yaml_is("!!binary aGk=", "\"hi\";");
@@ -174,9 +177,12 @@ static char *release_text(const char *json, bool zip)
     struct buf packed CLEANUP(buf_free) = {0}, inner CLEANUP(buf_free) = {0}, outer = {0};
     if (zip) {
         unsigned char out[16 << 10];
-        z_stream z = {.next_in = (Bytef *)(uintptr_t)json, .avail_in = (uInt)strlen(json),
-                      .next_out = out, .avail_out = sizeof out};
-        assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+        z_stream z = {.next_in = (Bytef *)(uintptr_t)json,
+                      .avail_in = (uInt)strlen(json),
+                      .next_out = out,
+                      .avail_out = sizeof out};
+        assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY),
+                         Z_OK);
         assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
         buf_add(&packed, out, z.total_out);
         deflateEnd(&z);
@@ -212,20 +218,25 @@ static void test_helm_decode(void **state)
         while (frame_next(&rest, &type, &payload, &err) > 0)
             buf_printf(&seen, "%c %.*s\n", type, STR_FMT(payload));
         assert_string_equal(
-            seen.p, "I {\"name\":\"shop\",\"namespace\":\"shop\",\"version\":3}\n"
-                    "O {\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\"},"
-                    "\"stringData\":{\"true\":\"yes\"}}\n"
-                    "O {\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}\n"
-                    "H {\"apiVersion\":\"batch/v1\",\"kind\":\"Job\",\"metadata\":{\"name\":\"h\"}}\n"
-                    "C {\"kind\":\"X\"}\n");
+            seen.p,
+            "I {\"name\":\"shop\",\"namespace\":\"shop\",\"version\":3}\n"
+            "O {\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\"},"
+            "\"stringData\":{\"true\":\"yes\"}}\n"
+            "O {\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{\"name\":\"c\"}}\n"
+            "H {\"apiVersion\":\"batch/v1\",\"kind\":\"Job\",\"metadata\":{\"name\":\"h\"}}\n"
+            "C {\"kind\":\"X\"}\n");
     }
 }
 
 static void test_helm_refuses(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"{}", "[]", "{\"manifest\":1}", "{\"manifest\":\"[1]\"}",
-                                      "{\"manifest\":\"a: [\"}", "not json",
+    static const char *const bad[] = {"{}",
+                                      "[]",
+                                      "{\"manifest\":1}",
+                                      "{\"manifest\":\"[1]\"}",
+                                      "{\"manifest\":\"a: [\"}",
+                                      "not json",
                                       "{\"manifest\":\"\",\"hooks\":[{\"manifest\":\"x\"}]}"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct err err;
@@ -290,8 +301,8 @@ static void test_marker(void **state)
     struct hold h = {"ns/re\"store", "u-1", "t", "held", STR("[\"x\"]"), STR("{\"enabled\":null}")};
     struct hold got;
     struct buf b CLEANUP(buf_free) = {0};
-    buf_puts(&b, "{\"apiVersion\":\"v1\",\"kind\":\"X\",\"metadata\":{\"name\":\"n\",\"annotations\":{\""
-                 MARKER_ANNOTATION "\":");
+    buf_puts(&b, "{\"apiVersion\":\"v1\",\"kind\":\"X\",\"metadata\":{\"name\":\"n\","
+                 "\"annotations\":{\"" MARKER_ANNOTATION "\":");
     raw_add_string(&b, str_of(marker_text(a, &h)));
     buf_puts(&b, "}}}");
     struct kube_object o = object(b.p);
@@ -309,8 +320,11 @@ static void test_marker(void **state)
                                          "{\\\"restore\\\":\\\"a\\\",\\\"uid\\\":\\\"b\\\","
                                          "\\\"token\\\":\\\"c\\\",\\\"state\\\":\\\"other\\\"}"};
     for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
-        o = object(arena_printf(a, "{\"kind\":\"X\",\"metadata\":{\"name\":\"n\",\"annotations\":{\""
-                                   MARKER_ANNOTATION "\":\"%s\"}}}", broken[i]));
+        o = object(arena_printf(
+            a,
+            "{\"kind\":\"X\",\"metadata\":{\"name\":\"n\",\"annotations\":{\"" MARKER_ANNOTATION
+            "\":\"%s\"}}}",
+            broken[i]));
         assert_true(hold_read(a, &o, &got));
         assert_string_equal(got.state, "broken");
     }
@@ -326,9 +340,11 @@ static int add_owner(void *ctx, const struct owner *w, struct err *err)
 static const char managed[] =
     "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\",\"namespace\":\"n\","
     "\"managedFields\":["
-    "{\"manager\":\"kustomize-controller\",\"operation\":\"Apply\",\"fieldsV1\":{\"f:data\":{\".\":{},"
+    "{\"manager\":\"kustomize-controller\",\"operation\":\"Apply\",\"fieldsV1\":{\"f:data\":{\".\":"
+    "{},"
     "\"f:a.b\":{}},\"f:metadata\":{\"f:labels\":{}}}},"
-    "{\"manager\":\"kubectl-edit\",\"operation\":\"Update\",\"fieldsV1\":{\"f:data\":{\"f:added\":{}}}},"
+    "{\"manager\":\"kubectl-edit\",\"operation\":\"Update\",\"fieldsV1\":{\"f:data\":{\"f:added\":{"
+    "}}}},"
     "{\"manager\":\"x\",\"operation\":\"Update\",\"subresource\":\"status\",\"fieldsV1\":"
     "{\"f:status\":{}}},{\"manager\":\"broken\"}]}}";
 
@@ -350,9 +366,10 @@ static void test_evidence(void **state)
     assert_false(evidence_applied(a, &engine_argocd, &o));
 
     /* A controller's finalizer on its own object is no declaration. */
-    o = object("{\"kind\":\"HelmRelease\",\"metadata\":{\"name\":\"r\",\"managedFields\":[{\"manager\":"
-               "\"helm-controller\",\"operation\":\"Update\",\"fieldsV1\":{\"f:metadata\":{"
-               "\"f:finalizers\":{}}}}]}}");
+    o = object(
+        "{\"kind\":\"HelmRelease\",\"metadata\":{\"name\":\"r\",\"managedFields\":[{\"manager\":"
+        "\"helm-controller\",\"operation\":\"Update\",\"fieldsV1\":{\"f:metadata\":{"
+        "\"f:finalizers\":{}}}}]}}");
     assert_false(evidence_applied(a, &engine_flux, &o));
 }
 
@@ -363,7 +380,8 @@ static void test_evidence_client_side(void **state)
         "{\"kind\":\"Secret\",\"metadata\":{\"name\":\"s\",\"namespace\":\"n\",\"annotations\":{"
         "\"kubectl.kubernetes.io/last-applied-configuration\":\"{\\\"kind\\\":\\\"Secret\\\","
         "\\\"metadata\\\":{\\\"name\\\":\\\"%s\\\"},\\\"stringData\\\":{\\\"k\\\":\\\"v\\\"}}\"},"
-        "\"managedFields\":[{\"manager\":\"argocd-controller\",\"operation\":\"Update\",\"fieldsV1\":{"
+        "\"managedFields\":[{\"manager\":\"argocd-controller\",\"operation\":\"Update\","
+        "\"fieldsV1\":{"
         "\"f:data\":{\"f:other\":{}}}},{\"manager\":\"op\",\"operation\":\"Update\",\"fieldsV1\":{"
         "\"f:data\":{\"f:k\":{}}}}]}}";
     struct kube_object self = object(arena_printf(a, form, "s"));
@@ -391,12 +409,18 @@ static void test_revisions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_inventory),      cmocka_unit_test(test_yaml_scalars),
-        cmocka_unit_test(test_yaml_structure), cmocka_unit_test(test_yaml_bombs),
-        cmocka_unit_test(test_helm_decode),    cmocka_unit_test(test_helm_refuses),
-        cmocka_unit_test(test_helm_names),     cmocka_unit_test(test_frames),
-        cmocka_unit_test(test_marker),         cmocka_unit_test(test_evidence),
-        cmocka_unit_test(test_evidence_client_side), cmocka_unit_test(test_revisions),
+        cmocka_unit_test(test_inventory),
+        cmocka_unit_test(test_yaml_scalars),
+        cmocka_unit_test(test_yaml_structure),
+        cmocka_unit_test(test_yaml_bombs),
+        cmocka_unit_test(test_helm_decode),
+        cmocka_unit_test(test_helm_refuses),
+        cmocka_unit_test(test_helm_names),
+        cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_marker),
+        cmocka_unit_test(test_evidence),
+        cmocka_unit_test(test_evidence_client_side),
+        cmocka_unit_test(test_revisions),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -23,8 +23,8 @@ static int print_entry(void *ctx, const struct book_entry *e, struct err *err)
 {
     (void)ctx;
     (void)err;
-    printf("%s/%s %s/%s%s%s%s\n", e->group, e->kind, e->ns, e->name, e->manifest.p ? " manifest" : "",
-           e->seed ? " seed: " : "", e->seed ? e->seed : "");
+    printf("%s/%s %s/%s%s%s%s\n", e->group, e->kind, e->ns, e->name,
+           e->manifest.p ? " manifest" : "", e->seed ? " seed: " : "", e->seed ? e->seed : "");
     return 0;
 }
 

@@ -94,8 +94,8 @@ static void serve(int listener)
         alarm(60);
         char request[8192];
         size_t n = 0;
-        for (ssize_t got; n < sizeof request - 1 &&
-                          (got = read(fd, request + n, sizeof request - 1 - n)) > 0;) {
+        for (ssize_t got;
+             n < sizeof request - 1 && (got = read(fd, request + n, sizeof request - 1 - n)) > 0;) {
             n += (size_t)got;
             request[n] = '\0';
             if (strstr(request, "\r\n\r\n")) {
@@ -137,8 +137,8 @@ static int teardown(void **state)
 static void check(const char *repo, const char *ref, const char *commit, const char *user,
                   const char *password, const char *want, const char *why_part)
 {
-    const char *url = strchr(repo, ':') ? repo
-                                        : arena_printf(a, "http://127.0.0.1:%d/%s", port, repo);
+    const char *url =
+        strchr(repo, ':') ? repo : arena_printf(a, "http://127.0.0.1:%d/%s", port, repo);
     struct git_question q = {url, ref, commit, user, password, 3000};
     enum reachable got;
     const char *why;
@@ -251,7 +251,8 @@ static void do_executable_memory(void)
 
 static void do_much_memory(void)
 {
-    void *p = mmap(NULL, (size_t)2 << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p =
+        mmap(NULL, (size_t)2 << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     _exit(p == MAP_FAILED ? 10 : 0);
 }
 
