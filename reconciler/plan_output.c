@@ -9,7 +9,7 @@ static json_t *object_json(const struct subject *x)
     json_t *fields = json_array();
     for (size_t i = 0; i < v->field_count; i++)
         json_array_append_new(fields, json_string(v->fields[i]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o}",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o}",
                      "group", x->type->group, "version", x->type->version, "kind", x->type->kind,
                      "namespace", x->object.ns, "name", x->object.name, "uid", x->object.uid,
                      "class", verdict_class_name(v->class), "rule", v->rule, "reason", v->reason,
