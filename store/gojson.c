@@ -56,6 +56,15 @@ bool gojson_utf8(str s)
     return true;
 }
 
+void gojson_add_valid(struct buf *out, str s)
+{
+    uint32_t rune;
+    for (size_t i = 0, n; i < s.n; i += n ? n : 1) {
+        n = decode_rune((str){s.p + i, s.n - i}, &rune);
+        gojson_add_rune(out, n ? rune : 0xfffd);
+    }
+}
+
 /* The letter of a two-character escape, or 0. */
 static char short_escape(char c)
 {

@@ -24,6 +24,9 @@ bool gojson_printable(uint32_t rune);
 /* True if s is UTF-8. */
 bool gojson_utf8(str s);
 
+/* Appends s with U+FFFD for each byte that is not UTF-8. */
+void gojson_add_valid(struct buf *out, str s);
+
 /* Appends a rune as UTF-8. */
 void gojson_add_rune(struct buf *out, uint32_t rune);
 

@@ -186,6 +186,14 @@ static int take_escape(struct json_in *in)
     return 0;
 }
 
+/* Each byte that is not UTF-8 becomes U+FFFD, as in Go. */
+static void replace_invalid(struct buf *text)
+{
+    struct buf old CLEANUP(buf_free) = *text;
+    *text = (struct buf){0};
+    gojson_add_valid(text, buf_view(&old));
+}
+
 int json_in_string(struct json_in *in, str *ret)
 {
     if (expect(in, '"', "expected a string") < 0)
@@ -214,6 +222,8 @@ int json_in_string(struct json_in *in, str *ret)
         if (again < 0)
             return -1;
     }
+    if (!gojson_utf8(buf_view(&in->text)))
+        replace_invalid(&in->text);
     *ret = in->text.p ? buf_view(&in->text) : STR("");
     return 0;
 }
