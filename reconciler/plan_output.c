@@ -6,15 +6,30 @@
 static json_t *object_json(const struct subject *x)
 {
     const struct verdict *v = &x->verdict;
-    json_t *fields = json_array();
+    const struct {
+        const char *member, *text;
+    } texts[] = {
+        {"group", x->type->group},
+        {"version", x->type->version},
+        {"kind", x->type->kind},
+        {"resource", x->type->resource},
+        {"namespace", x->object.ns},
+        {"name", x->object.name},
+        {"uid", x->object.uid},
+        {"class", verdict_class_name(v->class)},
+        {"rule", v->rule},
+        {"reason", v->reason},
+        {"keep", verdict_keep_name(v->keep)},
+        {"restore", verdict_restore_name(v->restore)},
+    };
+    json_t *row = json_object(), *fields = json_array();
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        json_object_set_new(row, texts[i].member, json_string(texts[i].text));
     for (size_t i = 0; i < v->field_count; i++)
         json_array_append_new(fields, json_string(v->fields[i]));
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:o}",
-                     "group", x->type->group, "version", x->type->version, "kind", x->type->kind,
-                     "namespace", x->object.ns, "name", x->object.name, "uid", x->object.uid,
-                     "class", verdict_class_name(v->class), "rule", v->rule, "reason", v->reason,
-                     "keep", verdict_keep_name(v->keep), "restore",
-                     verdict_restore_name(v->restore), "core", x->core, "fields", fields);
+    json_object_set_new(row, "core", json_boolean(x->core));
+    json_object_set_new(row, "fields", fields);
+    return row;
 }
 
 static json_t *texts_json(const char *const *p, size_t n)
