@@ -4,14 +4,14 @@
 must "shop runs under Flux" setup_app shop
 must "blog runs under Argo CD" setup_app blog
 
-kubectl -n shop annotate helmrelease shop gleaner.dev/protect=true gleaner.dev/schedule='0 3 * * *' --overwrite >/dev/null
-kubectl -n argocd annotate application blog gleaner.dev/protect=true --overwrite >/dev/null
+kubectl -n shop annotate --field-manager=people helmrelease shop gleaner.dev/protect=true gleaner.dev/schedule='0 3 * * *' --overwrite >/dev/null
+kubectl -n argocd annotate --field-manager=people application blog gleaner.dev/protect=true --overwrite >/dev/null
 schedule_of() { kubectl -n gleaner-system get schedules -o json | jq -er --arg k "$1" --arg n "$2" '.items[] | select(.spec.template.target.kind == $k and .spec.template.target.name == $n) | .spec.schedule'; }
 schedule_is() { same "$3" "$(schedule_of "$1" "$2")"; }
 check "the annotation on the HelmRelease makes a Schedule" wait_for "a Schedule for shop" 20 schedule_is HelmRelease shop '0 3 * * *'
 check "the annotation on the Application makes one at the default times" wait_for "a Schedule for blog" 20 schedule_is Application blog @daily
 # A Schedule that is due each minute makes a Backup by itself.
-kubectl -n shop annotate helmrelease shop gleaner.dev/schedule='* * * * *' --overwrite >/dev/null
+kubectl -n shop annotate --field-manager=people helmrelease shop gleaner.dev/schedule='* * * * *' --overwrite >/dev/null
 scheduled() { kubectl -n gleaner-system get schedules -o json | jq -e '[.items[] | select(.spec.template.target.kind == "HelmRelease" and .status.lastBackup != null)] | length > 0' && true; }
 
 must "gleaner backup --wait prints its steps and ends with 0" gleaner backup helmrelease/shop -n shop --name e2e-shop-1 --wait --timeout 180
@@ -47,7 +47,7 @@ check "gleaner repo snapshots sees them too" contains \
     "$(gleaner repo snapshots -r "$(store_folder shop)" -p "$(store_password_file)")" "target:HelmRelease/shop/shop"
 check "backing up leaves no trace on the applications" clean_hands shop blog flux-system argocd
 check "the Schedule makes a Backup when it is due" wait_for "a Backup by the Schedule" 90 scheduled
-kubectl -n shop annotate helmrelease shop gleaner.dev/schedule='0 3 * * *' --overwrite >/dev/null
-kubectl -n shop annotate helmrelease shop gleaner.dev/protect- gleaner.dev/schedule- >/dev/null
+kubectl -n shop annotate --field-manager=people helmrelease shop gleaner.dev/schedule='0 3 * * *' --overwrite >/dev/null
+kubectl -n shop annotate --field-manager=people helmrelease shop gleaner.dev/protect- gleaner.dev/schedule- >/dev/null
 check "without the annotation the Schedule goes" wait_for "no Schedule for shop" 20 not schedule_of HelmRelease shop
 end

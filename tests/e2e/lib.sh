@@ -102,9 +102,10 @@ app_shop_wait() {
         wait_for "StatefulSet shop/shop runs" 60 kubectl_is 1 -n shop get statefulset shop -o jsonpath='{.status.readyReplicas}'
 }
 # What people do by hand: a Secret, a Job that ends, and a key in a Secret that Git declares.
+# The key has a manager of its own: Flux takes back what a manager called kubectl... has changed.
 app_shop_by_hand() {
     app_apply shop by-hand.yaml &&
-        kubectl -n shop patch secret shop-payment --type=merge -p '{"stringData":{"token":"payment-token-filled-in"}}' >/dev/null &&
+        kubectl -n shop patch secret shop-payment --field-manager=payment-operator --type=merge -p '{"stringData":{"token":"payment-token-filled-in"}}' >/dev/null &&
         kubectl -n shop wait --for=condition=Complete --timeout=60s job/shop-import >/dev/null
 }
 app_shop_delete() {
@@ -119,7 +120,7 @@ app_blog_deploy() {
 app_blog_wait() { wait_for "Application argocd/blog is synced and healthy" 120 argocd_healthy blog; }
 app_blog_by_hand() {
     app_apply blog by-hand.yaml &&
-        kubectl -n blog patch secret blog-admin --type=merge -p '{"stringData":{"password":"blog-password-filled-in"}}' >/dev/null &&
+        kubectl -n blog patch secret blog-admin --field-manager=blog-operator --type=merge -p '{"stringData":{"password":"blog-password-filled-in"}}' >/dev/null &&
         kubectl -n blog wait --for=condition=Complete --timeout=60s job/blog-import >/dev/null
 }
 app_blog_delete() {
