@@ -142,7 +142,7 @@ static int take_hex4(struct json_in *in, uint32_t *ret)
 /* A pair of surrogates becomes one rune; a single one becomes U+FFFD, as in Go. */
 static int take_unicode(struct json_in *in)
 {
-    uint32_t v, low;
+    uint32_t v = 0, low = 0;
     if (take_hex4(in, &v) < 0)
         return -1;
     while (v >= 0xd800 && v < 0xdc00) {

@@ -8,11 +8,12 @@
 /* Types of header entries: a blob type, or one more than COMPRESSED. */
 enum { COMPRESSED = 2, ENTRY = 1 + 4 + STORE_ID_SIZE, ENTRY_COMPRESSED = ENTRY + 4 };
 
-struct pack *pack_new(enum blob_type type, uint32_t number)
+struct pack *pack_new(enum blob_type type, uint32_t number, size_t room)
 {
     struct pack *p = xcalloc(1, sizeof *p);
     p->type = type;
     p->number = number;
+    bytes_room(&p->bytes, room);
     return p;
 }
 

@@ -30,7 +30,9 @@ struct pack {
     struct pack_blobs blobs;
 };
 
-struct pack *pack_new(enum blob_type type, uint32_t number);
+/* `room` bytes are reserved: a pack that grows step by step leaves holes of its size in the heap.
+ */
+struct pack *pack_new(enum blob_type type, uint32_t number, size_t room);
 void pack_free(struct pack *p);
 DEFINE_CLEANUP(struct pack *, pack_free)
 

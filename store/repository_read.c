@@ -10,7 +10,7 @@ int blob_open(const struct crypto_key *key, struct work *w, const void *sealed, 
               uint32_t plain, const struct store_id *id, struct buf *out, struct err *err)
 {
     buf_reset(out);
-    if (plain > STORE_BLOB_MAX || n > (size_t)STORE_BLOB_MAX + CRYPTO_OVERHEAD)
+    if (plain > STORE_BLOB_MAX)
         return err_set(err, ERR_TOO_LARGE, "a blob of more than %u bytes", STORE_BLOB_MAX);
     if (plain == 0) {
         if (crypto_open(key, sealed, n, out, err) < 0)
@@ -87,6 +87,8 @@ static bool read_window(struct repository *repo, enum blob_type type,
 static int load_copy(struct repository *repo, enum blob_type type, const struct index_place *place,
                      struct buf *sealed, struct err *err)
 {
+    if (place->length > STORE_BLOB_MAX + CRYPTO_OVERHEAD)
+        return err_set(err, ERR_TOO_LARGE, "a blob of more than %u bytes", STORE_BLOB_MAX);
     pthread_mutex_lock(&repo->lock);
     bool done = take_from_memory(repo, type, place, sealed);
     struct backend_file file = {BACKEND_DATA, index_pack(repo->index, place->pack)->id};

@@ -7,6 +7,8 @@
 
 #include <stdlib.h>
 
+enum { PACK_HEADER_ROOM = 64 << 10 };
+
 int repository_check_usable(struct repository *repo, struct err *err)
 {
     if (repo->options.read_only)
@@ -32,7 +34,8 @@ static void remember_failure(struct repository *repo, const struct err *why)
 static int verify_sealed(struct repository *repo, struct work *w, uint32_t plain,
                          const struct store_id *id, struct err *err)
 {
-    if (blob_open(&repo->key, w, w->sealed.p, w->sealed.n, plain, id, &w->plain, err) == 0)
+    struct buf *out = plain ? &w->plain : &w->packed;
+    if (blob_open(&repo->key, w, w->sealed.p, w->sealed.n, plain, id, out, err) == 0)
         return 0;
     return err_set(err, ERR_INTERNAL, "a blob did not read back as it was stored: faulty memory?");
 }
@@ -60,9 +63,15 @@ static int seal_blob(struct repository *repo, struct work *w, const void *p, siz
  * These are called with the lock held, give it up while they wait for the backend, and return with
  * it. */
 
+static size_t target_of(const struct repository *repo, enum blob_type type)
+{
+    return type == BLOB_TREE ? MIN(STORE_TREE_PACK_TARGET, repo->options.pack_target)
+                             : repo->options.pack_target;
+}
+
 static struct pack *new_pack(struct repository *repo, enum blob_type type)
 {
-    struct pack *pack = pack_new(type, 0);
+    struct pack *pack = pack_new(type, 0, target_of(repo, type) + PACK_HEADER_ROOM);
     pack->number = index_new_pack(repo->index, pack);
     return pack;
 }
@@ -168,9 +177,13 @@ static int upload_open(struct repository *repo, enum blob_type type, struct err 
 static int add_sealed(struct repository *repo, enum blob_type type, const struct store_id *id,
                       const struct buf *sealed, uint32_t plain, struct err *err)
 {
-    size_t target = type == BLOB_TREE ? MIN(STORE_TREE_PACK_TARGET, repo->options.pack_target)
-                                      : repo->options.pack_target;
-    if (repo->open[type] && !pack_fits(repo->open[type], sealed->n) &&
+    size_t target = target_of(repo, type);
+    const struct pack *open = repo->open[type];
+    /* A big blob opens a new pack rather than doubling a full one: memory holds one target's worth.
+     */
+    if (open &&
+        (!pack_fits(open, sealed->n) ||
+         (open->bytes.n >= target / 2 && open->bytes.n + sealed->n > target)) &&
         upload_open(repo, type, err) < 0)
         return -1;
     if (!repo->open[type])

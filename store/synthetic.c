@@ -131,8 +131,12 @@ int synthetic_add(struct synthetic *s, const char *path, const void *p, size_t n
     item->kind = ITEM_FILE;
     item->mtime = mtime;
     item->size = n;
-    return stream_save_bytes(s->saver, p, n, &item->content, err) < 0 ? err_wrap(err, "%s", path)
-                                                                      : 0;
+    if (stream_save_bytes(s->saver, p, n, &item->content, err) < 0)
+        return err_wrap(err, "%s", path);
+    /* Nearly every file is one chunk, and there may be 100 000: no room for seven more. */
+    item->content.room = item->content.n;
+    item->content.p = xrealloc(item->content.p, MAX(1, item->content.n) * sizeof *item->content.p);
+    return 0;
 }
 
 int synthetic_add_dir(struct synthetic *s, const char *path, struct err *err)

@@ -117,7 +117,7 @@ static int visit_file(struct verify *v, const char *path, const struct node *nod
                        (unsigned long long)node->size, (unsigned long long)size);
     v->result.files++;
     v->result.bytes += size;
-    return 0;
+    return report(v, err);
 }
 
 static int visit(void *ctx, const char *path, const struct node *node, struct err *err)

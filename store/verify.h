@@ -6,7 +6,7 @@
 
 struct verify_options {
     bool read_data; /* also read, decrypt and hash every blob */
-    /* Called now and then; < 0 with *err set ends the verification. May be NULL. */
+    /* Called for each file and directory; < 0 with *err set ends the verification. May be NULL. */
     int (*progress)(void *ctx, uint64_t trees, uint64_t blobs, struct err *err);
     void *ctx;
 };

@@ -123,6 +123,10 @@ locks_stop_prune() {
         "$tool" sweep "$work/ours" first other | grep -qx '0 removed' &&
         "$tool" sweep "$work/ours" first dead | grep -qx '1 removed' && with first "$work/ours" prune
 }
+tagged() { # what restic rewrites, we still read
+    with first "$work/ours" tag --add note:1 --tag backup:test && "$tool" verify "$work/ours" first latest &&
+        with first "$work/ours" snapshots --tag note:1 | grep -q note:1
+}
 dumps_equal() { # REPO PASSWORD
     cmp <("$tool" dump "$1" "$2" latest /random) "$work/nasty/random" &&
         cmp <("$tool" dump "$1" "$2" latest /text) "$work/nasty/text"
@@ -153,6 +157,7 @@ check 'restic dumps a synthetic file' restic_dump
 check 'an unchanged folder stores nothing new' stays_small
 check 'a wrong password is refused' wrong_password
 check 'restic prune obeys our lock, the dead are swept' locks_stop_prune
+check 'restic tags our snapshots, and we read them' tagged
 check 'a missing and a short pack are found' damaged
 check 'a changed byte is found' one_bit
 check 'restic init' with stock "$work/theirs" init --repository-version 2

@@ -533,7 +533,7 @@ static void test_pack_header(void **state)
     (void)state;
     struct crypto_key key;
     struct err err;
-    struct pack *p = pack_new(BLOB_TREE, 0);
+    struct pack *p = pack_new(BLOB_TREE, 0, 10);
     struct pack_blobs blobs = {0};
     struct store_id a = {{1}}, b = {{2}};
     char sealed[64] = {0};
