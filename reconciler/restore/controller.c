@@ -12,7 +12,7 @@
 static void restore_free(struct restore *r)
 {
     status_free(&r->st);
-    archive_close(r->archive);
+    stored_close(r->archive);
     if (r->types)
         kube_discovery_free(r->types);
 }

@@ -46,12 +46,12 @@ static bool is_for_objects(struct restore *r, const struct item *it)
 
 int restore_objects(struct restore *r, struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     const struct kube_discovery *types;
     struct item *items;
     size_t n;
     if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
         return -1;
     size_t cursor = (size_t)json_integer_value(json_object_get(r->st.now, "cursor")), done = 0;
     for (size_t i = cursor; i < n; i++) {
@@ -115,12 +115,12 @@ static int recreate_charts(struct restore *r, const struct kube_discovery *types
 
 int restore_recreate(struct restore *r, struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     const struct kube_discovery *types;
     struct item *items;
     size_t n;
     if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++)
         if (item_is_workload(&items[i]) && !restore_skips(&items[i]) &&
@@ -169,12 +169,12 @@ int restore_preflight(struct restore *r, struct err *err)
 
 int restore_residue_pass(struct restore *r, bool last, struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     const struct kube_discovery *types;
     struct item *items;
     size_t n;
     if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        archive_items(archive, SNAPSHOT_RESIDUE, &items, &n, err) < 0)
+        stored_items(archive, SNAPSHOT_RESIDUE, &items, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         bool there = false;
@@ -192,7 +192,7 @@ int restore_residue_pass(struct restore *r, bool last, struct err *err)
 
 int restore_residue(struct restore *r, struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     const struct kube_discovery *types;
     struct item *items;
     size_t n;
@@ -200,7 +200,7 @@ int restore_residue(struct restore *r, struct err *err)
     if (rc != STEP_NEXT)
         return rc;
     if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         struct kube_object live;

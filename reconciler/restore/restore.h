@@ -12,7 +12,7 @@
 
 #include "gitops/engine.h"
 #include "reconciler/context.h"
-#include "reconciler/restore/archive.h"
+#include "reconciler/restore/stored.h"
 #include "reconciler/status.h"
 #include "reconciler/target_lease.h"
 
@@ -92,7 +92,7 @@ struct restore {
     bool deleting;
     char why[512];                /* what a step that waits waits for */
     unsigned wait_ms;             /* how long at most; 0: RESTORE_WAIT_MS */
-    struct archive *archive;      /* opened on demand */
+    struct stored *archive;       /* opened on demand */
     struct kube_discovery *types; /* the same */
 };
 
@@ -126,7 +126,7 @@ int restore_verify(struct restore *r, struct err *err);
 /* ---- what the steps share ---- */
 
 /* The snapshot that status.source names, opened once a reconcile. */
-int restore_archive(struct restore *r, struct archive **ret, struct err *err) must_check;
+int restore_archive(struct restore *r, struct stored **ret, struct err *err) must_check;
 
 /* What the API server serves, asked once a reconcile. */
 int restore_types(struct restore *r, const struct kube_discovery **ret, struct err *err) must_check;

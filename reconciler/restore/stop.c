@@ -39,11 +39,11 @@ static int each_workload(struct restore *r,
                                      const struct kube_object *o, struct err *err),
                          struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     struct workloads w = {r, each};
     if (restore_archive(r, &archive, err) < 0)
         return -1;
-    return archive_planned(archive, on_planned, &w, err);
+    return stored_planned(archive, on_planned, &w, err);
 }
 
 static int stop_one(struct restore *r, const struct kube_type *t, const struct kube_object *o,

@@ -89,14 +89,14 @@ const char *restore_content_ns(struct restore *r)
     return text ? text : "";
 }
 
-int restore_archive(struct restore *r, struct archive **ret, struct err *err)
+int restore_archive(struct restore *r, struct stored **ret, struct err *err)
 {
     if (!r->archive) {
         const char *store = json_text_at(r->st.now, "source", "store", NULL);
         const char *snapshot = json_text_at(r->st.now, "source", "snapshot", NULL);
         if (!store || !snapshot)
             return err_set(err, ERR_CORRUPT, "Restore %s: status.source is broken", r->name);
-        if (archive_open(r->cx, r->a, store, restore_content_ns(r), snapshot, &r->archive, err) < 0)
+        if (stored_open(r->cx, r->a, store, restore_content_ns(r), snapshot, &r->archive, err) < 0)
             return err_wrap(err, "store %s", store);
     }
     *ret = r->archive;
@@ -111,16 +111,16 @@ int restore_types(struct restore *r, const struct kube_discovery **ret, struct e
     return 0;
 }
 
-static int check_items(struct archive *archive, const char *area, struct err *err)
+static int check_items(struct stored *archive, const char *area, struct err *err)
 {
     struct item *items;
     size_t n;
-    if (archive_items(archive, area, &items, &n, err) < 0)
+    if (stored_items(archive, area, &items, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         struct arena *a CLEANUP(arena_free_p) = arena_new();
         struct kube_object o;
-        if (archive_object(archive, a, &items[i], &o, err) < 0)
+        if (stored_object(archive, a, &items[i], &o, err) < 0)
             return -1;
     }
     return 0;
@@ -129,7 +129,7 @@ static int check_items(struct archive *archive, const char *area, struct err *er
 int restore_validate(struct restore *r, struct err *err)
 {
     struct kube_object backup;
-    struct archive *archive;
+    struct stored *archive;
     if (read_backup(r, &backup, err) < 0 || resolve(r, &backup, err) < 0)
         return -1;
     struct err why;
@@ -166,7 +166,7 @@ bool restore_is_target_claim(struct restore *r, const char *name)
 }
 
 /* The volumes of the backup: what /meta/backup.json lists and the snapshot has. */
-static int plan_claims(struct restore *r, struct archive *archive, struct err *err)
+static int plan_claims(struct restore *r, struct stored *archive, struct err *err)
 {
     status_set(&r->st, "claims", json_array());
     if (json_array_size(json_object_get(archive->backup, "volumes")) > CLAIMS_MAX)
@@ -180,7 +180,7 @@ static int plan_claims(struct restore *r, struct archive *archive, struct err *e
         const char *tree;
         if (!claim)
             return err_set(err, ERR_CORRUPT, "meta/backup.json in the snapshot is broken");
-        if (archive_volume(archive, claim, &tree, err) < 0)
+        if (stored_volume(archive, claim, &tree, err) < 0)
             return err->kind == ERR_NOT_FOUND
                        ? err_set(
                              err, ERR_REFUSED,
@@ -197,13 +197,13 @@ static int plan_claims(struct restore *r, struct archive *archive, struct err *e
 
 /* One dry-run create for each kind that is to be made: rights and quotas are found out now, not
  * when half of it is done. Whatever else the answer says is not about rights. */
-static int may_create(struct restore *r, const struct kube_type *t, struct archive *archive,
+static int may_create(struct restore *r, const struct kube_type *t, struct stored *archive,
                       const struct item *it, struct err *err)
 {
     struct kube_object o;
     struct prepared p;
     struct err why;
-    if (archive_object(archive, r->a, it, &o, err) < 0 ||
+    if (stored_object(archive, r->a, it, &o, err) < 0 ||
         prepare_object(r->a, &o, NULL, NULL, &p, err) < 0)
         return -1;
     struct kube_write dry = {.dry_run = true};
@@ -215,13 +215,13 @@ static int may_create(struct restore *r, const struct kube_type *t, struct archi
     return 0;
 }
 
-static int plan_objects(struct restore *r, struct archive *archive, struct err *err)
+static int plan_objects(struct restore *r, struct stored *archive, struct err *err)
 {
     const struct kube_discovery *types;
     struct item *items;
     size_t n;
     if (restore_types(r, &types, err) < 0 ||
-        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
         return -1;
     struct map *asked CLEANUP(map_free_p) = map_new(NULL);
     for (size_t i = 0; i < n; i++) {
@@ -249,7 +249,7 @@ const struct kube_type *restore_type_of(const struct kube_discovery *types, cons
 
 int restore_plan(struct restore *r, struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     const char *waits_for;
     if (restore_plan_holds(r, err) < 0 || restore_archive(r, &archive, err) < 0 ||
         plan_claims(r, archive, err) < 0 || plan_objects(r, archive, err) < 0 ||

@@ -32,14 +32,14 @@ static bool presence_only(const struct kube_object *o, const struct item *it)
            it->restore == RESTORE_AFTER_OWNER;
 }
 
-static int verify_item(struct restore *r, struct archive *archive, const struct item *it,
+static int verify_item(struct restore *r, struct stored *archive, const struct item *it,
                        const struct kube_type *t, struct err *err)
 {
     struct kube_object stored, live;
     struct prepared p;
     bool there, same;
     const char *where;
-    if (archive_object(archive, r->a, it, &stored, err) < 0)
+    if (stored_object(archive, r->a, it, &stored, err) < 0)
         return -1;
     if (kube_object_is(&stored, "batch", "Job") && !job_is_finished(&stored))
         return 0;
@@ -61,13 +61,13 @@ static int verify_item(struct restore *r, struct archive *archive, const struct 
                           stored.kind, it->ns, it->name, where);
 }
 
-static int verify_fields(struct restore *r, struct archive *archive, const struct item *it,
+static int verify_fields(struct restore *r, struct stored *archive, const struct item *it,
                          const struct kube_type *t, struct err *err)
 {
     struct kube_object stored, live;
     bool there, same;
     const char *where;
-    if (archive_object(archive, r->a, it, &stored, err) < 0)
+    if (stored_object(archive, r->a, it, &stored, err) < 0)
         return -1;
     if (!t || write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;
@@ -85,17 +85,17 @@ static int verify_fields(struct restore *r, struct archive *archive, const struc
 }
 
 static int verify_area(struct restore *r, const char *area,
-                       int (*check)(struct restore *r, struct archive *archive,
+                       int (*check)(struct restore *r, struct stored *archive,
                                     const struct item *it, const struct kube_type *t,
                                     struct err *err),
                        struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     const struct kube_discovery *types;
     struct item *items;
     size_t n;
     if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        archive_items(archive, area, &items, &n, err) < 0)
+        stored_items(archive, area, &items, &n, err) < 0)
         return -1;
     for (size_t i = 0; i < n; i++) {
         const struct kube_type *t = restore_type_of(types, &items[i]);

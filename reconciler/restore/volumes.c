@@ -49,11 +49,11 @@ static bool is_established(const struct kube_object *crd)
 
 int restore_definitions(struct restore *r, struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     struct item *items;
     size_t n;
     if (restore_archive(r, &archive, err) < 0 ||
-        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
         return -1;
     const struct kube_discovery *types;
     if (restore_types(r, &types, err) < 0)
@@ -107,11 +107,11 @@ static int need_claim(struct restore *r, const char *claim, struct err *err)
     } else if (why.kind != ERR_NOT_FOUND) {
         return err_set(err, why.kind, "claim %s: %s", claim, why.msg);
     }
-    struct archive *archive;
+    struct stored *archive;
     struct item *items;
     size_t n;
     if (restore_archive(r, &archive, err) < 0 ||
-        archive_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
         return -1;
     const struct item *it = find_claim(items, n, ns, claim);
     if (!it && there)
@@ -126,7 +126,7 @@ static int need_claim(struct restore *r, const char *claim, struct err *err)
 
 static int fill(struct restore *r, json_t *row, struct err *err)
 {
-    struct archive *archive;
+    struct stored *archive;
     const char *claim = row_text(row, "name");
     int rc = need_claim(r, claim, err);
     if (rc != STEP_NEXT)

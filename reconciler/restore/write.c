@@ -43,11 +43,11 @@ static int find_owner(void *ctx, const struct kube_owner *o, const char **ret_ui
     return 0;
 }
 
-int write_prepare(struct restore *r, struct archive *archive, const struct item *it,
+int write_prepare(struct restore *r, struct stored *archive, const struct item *it,
                   struct kube_object *ret_stored, struct prepared *ret, struct err *err)
 {
     struct owner_search s = {r, it->ns};
-    if (archive_object(archive, r->a, it, ret_stored, err) < 0)
+    if (stored_object(archive, r->a, it, ret_stored, err) < 0)
         return -1;
     return prepare_object(r->a, ret_stored, find_owner, &s, ret, err);
 }
@@ -71,7 +71,7 @@ static int create(struct restore *r, const struct kube_type *t, const struct ite
     return 0;
 }
 
-int write_absent(struct restore *r, struct archive *archive, const struct item *it,
+int write_absent(struct restore *r, struct stored *archive, const struct item *it,
                  const struct kube_type *t, struct kube_object *ret_live, struct err *err)
 {
     struct kube_object stored, live;
@@ -140,7 +140,7 @@ static int replace(struct restore *r, const struct kube_type *t, const struct it
     return 0;
 }
 
-int write_item(struct restore *r, struct archive *archive, const struct item *it,
+int write_item(struct restore *r, struct stored *archive, const struct item *it,
                const struct kube_type *t, struct err *err)
 {
     struct kube_object stored, live;
@@ -200,12 +200,12 @@ static int missing_fields(struct restore *r, const struct kube_object *live, str
     return 0;
 }
 
-int write_residue(struct restore *r, struct archive *archive, const struct item *it,
+int write_residue(struct restore *r, struct stored *archive, const struct item *it,
                   const struct kube_type *t, bool *ret_there, struct err *err)
 {
     struct kube_object stored, live;
     bool there;
-    if (need_type(it, t, err) < 0 || archive_object(archive, r->a, it, &stored, err) < 0 ||
+    if (need_type(it, t, err) < 0 || stored_object(archive, r->a, it, &stored, err) < 0 ||
         write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;
     *ret_there = there;

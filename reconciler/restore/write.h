@@ -9,19 +9,19 @@
 
 /* Made where it is not there; one that is there keeps its content, and loses only what we left on
  * it. *ret_live: as it is now. REFUSED: the kind is not served. */
-int write_absent(struct restore *r, struct archive *archive, const struct item *it,
+int write_absent(struct restore *r, struct stored *archive, const struct item *it,
                  const struct kube_type *t, struct kube_object *ret_live, struct err *err)
     must_check;
 
 /* Made, or made equal to the stored one (core objects; reach is only made). A finished Job comes
  * back without running; an unfinished one, or one that is there, is left alone. REFUSED: the API
  * server would not have it changed. CONFLICT: somebody else wrote meanwhile. */
-int write_item(struct restore *r, struct archive *archive, const struct item *it,
+int write_item(struct restore *r, struct stored *archive, const struct item *it,
                const struct kube_type *t, struct err *err) must_check;
 
 /* The fields of a residue item put back on the live object: those that differ and that no engine
  * declares. An object that is not there is left alone (*ret_there). */
-int write_residue(struct restore *r, struct archive *archive, const struct item *it,
+int write_residue(struct restore *r, struct stored *archive, const struct item *it,
                   const struct kube_type *t, bool *ret_there, struct err *err) must_check;
 
 /* An object of a Helm manifest that is not there: made as helm-controller would have made it. */
@@ -29,7 +29,7 @@ int write_chart_object(struct restore *r, const struct kube_type *t, const struc
                        const struct application *app, struct err *err) must_check;
 
 /* The stored object, prepared, with owners of today. */
-int write_prepare(struct restore *r, struct archive *archive, const struct item *it,
+int write_prepare(struct restore *r, struct stored *archive, const struct item *it,
                   struct kube_object *ret_stored, struct prepared *ret, struct err *err) must_check;
 
 /* The managers of every engine, ended by NULL. */

@@ -2,8 +2,8 @@
  *
  * The bytes come from a store that others may have written to: kind, namespace and name inside an
  * object must be those of its path, and what does not fit is ERR_CORRUPT. */
-#ifndef RECONCILER_RESTORE_ARCHIVE_H
-#define RECONCILER_RESTORE_ARCHIVE_H
+#ifndef RECONCILER_RESTORE_STORED_H
+#define RECONCILER_RESTORE_STORED_H
 
 #include "core/map.h"
 #include "reconciler/snapshot_layout.h"
@@ -25,7 +25,7 @@ struct item {
     const char *class; /* "" if unknown */
 };
 
-struct archive {
+struct stored {
     struct arena *a;
     struct opened opened;
     struct snapshot snapshot;
@@ -33,23 +33,23 @@ struct archive {
 };
 
 /* Opens the repository of `content_ns` in a store and finds the snapshot. The archive lives until
- * archive_close. NOT_FOUND: no such store, repository or snapshot. */
-int archive_open(struct context *cx, struct arena *a, const char *store, const char *content_ns,
-                 const char *snapshot, struct archive **ret, struct err *err) must_check;
-void archive_close(struct archive *s); /* accepts NULL */
+ * stored_close. NOT_FOUND: no such store, repository or snapshot. */
+int stored_open(struct context *cx, struct arena *a, const char *store, const char *content_ns,
+                const char *snapshot, struct stored **ret, struct err *err) must_check;
+void stored_close(struct stored *s); /* accepts NULL */
 
 /* The files of an area (SNAPSHOT_RESOURCES, ...), in the order in which they are to be made: first
  * before normal before after-owner; then by kind (accounts, secrets, configuration, the rest, jobs,
  * workloads, webhooks); then by path. An area that is not there is empty. */
-int archive_items(struct archive *s, const char *area, struct item **ret, size_t *ret_n,
-                  struct err *err) must_check;
+int stored_items(struct stored *s, const char *area, struct item **ret, size_t *ret_n,
+                 struct err *err) must_check;
 
 /* The object of an item, in the arena; its name and namespace are those of the path. */
-int archive_object(struct archive *s, struct arena *a, const struct item *it,
-                   struct kube_object *ret, struct err *err) must_check;
+int stored_object(struct stored *s, struct arena *a, const struct item *it, struct kube_object *ret,
+                  struct err *err) must_check;
 
 /* The tree of a claim's volume, as hex in the arena. NOT_FOUND: it was not stored. */
-int archive_volume(struct archive *s, const char *claim, const char **ret_tree, struct err *err)
+int stored_volume(struct stored *s, const char *claim, const char **ret_tree, struct err *err)
     must_check;
 
 /* Calls each() for every object of /meta/plan.json. Strings are never NULL and live with the
@@ -58,9 +58,9 @@ struct planned {
     const char *group, *kind, *ns, *name, *class, *keep;
     bool core;
 };
-int archive_planned(struct archive *s,
-                    int (*each)(void *ctx, const struct planned *p, struct err *err), void *ctx,
-                    struct err *err) must_check;
+int stored_planned(struct stored *s,
+                   int (*each)(void *ctx, const struct planned *p, struct err *err), void *ctx,
+                   struct err *err) must_check;
 
 /* True for the kinds of items that Recreate makes, after data and configuration are back. */
 bool item_is_workload(const struct item *it);

@@ -1,4 +1,4 @@
-#include "reconciler/restore/archive.h"
+#include "reconciler/restore/stored.h"
 
 #include <stdlib.h>
 
@@ -17,7 +17,7 @@ static int gather(void *ctx, const void *p, size_t n, struct err *err)
     return b->overflow ? err_set(err, ERR_TOO_LARGE, "larger than any object may be") : 0;
 }
 
-static int load_chunks(struct archive *s, struct arena *a, const char *path,
+static int load_chunks(struct stored *s, struct arena *a, const char *path,
                        const struct store_id *chunks, size_t n, str *ret, struct err *err)
 {
     struct buf text CLEANUP(buf_free) = {.cap = KUBE_MAX_OBJECT};
@@ -27,7 +27,7 @@ static int load_chunks(struct archive *s, struct arena *a, const char *path,
     return 0;
 }
 
-static int load_json(struct archive *s, const char *path, json_t **ret, struct err *err)
+static int load_json(struct stored *s, const char *path, json_t **ret, struct err *err)
 {
     struct node node;
     str text;
@@ -41,10 +41,10 @@ static int load_json(struct archive *s, const char *path, json_t **ret, struct e
     return 0;
 }
 
-int archive_open(struct context *cx, struct arena *a, const char *store, const char *content_ns,
-                 const char *snapshot, struct archive **ret, struct err *err)
+int stored_open(struct context *cx, struct arena *a, const char *store, const char *content_ns,
+                const char *snapshot, struct stored **ret, struct err *err)
 {
-    struct archive *s = arena_new_of(a, struct archive);
+    struct stored *s = arena_new_of(a, struct stored);
     s->a = a;
     if (store_open(cx, a, store, content_ns, false, &s->opened, err) < 0)
         return err_wrap(err, "the repository of namespace %s", content_ns);
@@ -54,14 +54,14 @@ int archive_open(struct context *cx, struct arena *a, const char *store, const c
         repository_load_index(s->opened.repo, err) < 0 ||
         load_json(s, SNAPSHOT_META_PLAN, &s->plan, err) < 0 ||
         load_json(s, SNAPSHOT_META_BACKUP, &s->backup, err) < 0) {
-        archive_close(s);
+        stored_close(s);
         return err_wrap(err, "snapshot %.8s", snapshot);
     }
     *ret = s;
     return 0;
 }
 
-void archive_close(struct archive *s)
+void stored_close(struct stored *s)
 {
     if (!s)
         return;
@@ -125,7 +125,7 @@ static int by_order(const void *x, const void *y)
 }
 
 struct listing {
-    struct archive *s;
+    struct stored *s;
     const char *area;
     VEC(struct item) items;
 };
@@ -171,7 +171,7 @@ static const char *text_of(json_t *object, const char *member)
 }
 
 /* Rows of the plan by "group/kind-in-lower-case/ns/name": paths have resources, the plan has kinds,
- * and an object's own bytes join the two; see archive_object. Here the resource is matched by the
+ * and an object's own bytes join the two; see stored_object. Here the resource is matched by the
  * plural rules that hold for every built-in kind, and by the plan's own resource where it has one.
  */
 static char *row_key(const char *group, const char *resource, const char *ns, const char *name)
@@ -197,7 +197,7 @@ static char *plural(const char *kind)
     return out;
 }
 
-static struct map *rows_of(struct archive *s)
+static struct map *rows_of(struct stored *s)
 {
     struct map *rows = map_new(NULL);
     size_t i;
@@ -221,8 +221,8 @@ static void read_row(struct item *it, json_t *row)
     it->core = !core || json_is_true(core);
 }
 
-int archive_items(struct archive *s, const char *area, struct item **ret, size_t *ret_n,
-                  struct err *err)
+int stored_items(struct stored *s, const char *area, struct item **ret, size_t *ret_n,
+                 struct err *err)
 {
     struct store_id tree;
     struct err why;
@@ -257,8 +257,8 @@ int archive_items(struct archive *s, const char *area, struct item **ret, size_t
     return 0;
 }
 
-int archive_object(struct archive *s, struct arena *a, const struct item *it,
-                   struct kube_object *ret, struct err *err)
+int stored_object(struct stored *s, struct arena *a, const struct item *it, struct kube_object *ret,
+                  struct err *err)
 {
     str text;
     struct kube_object o;
@@ -277,7 +277,7 @@ int archive_object(struct archive *s, struct arena *a, const struct item *it,
     return 0;
 }
 
-int archive_volume(struct archive *s, const char *claim, const char **ret_tree, struct err *err)
+int stored_volume(struct stored *s, const char *claim, const char **ret_tree, struct err *err)
 {
     struct store_id tree;
     char *path CLEANUP(free_p) = xasprintf("%s/%s", SNAPSHOT_VOLUMES, claim);
@@ -289,9 +289,9 @@ int archive_volume(struct archive *s, const char *claim, const char **ret_tree, 
     return 0;
 }
 
-int archive_planned(struct archive *s,
-                    int (*each)(void *ctx, const struct planned *p, struct err *err), void *ctx,
-                    struct err *err)
+int stored_planned(struct stored *s,
+                   int (*each)(void *ctx, const struct planned *p, struct err *err), void *ctx,
+                   struct err *err)
 {
     size_t i;
     json_t *row;
