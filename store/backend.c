@@ -82,6 +82,30 @@ int backend_list(struct backend *b, enum backend_type type, backend_list_fn *fn,
     return 0;
 }
 
+struct collecting {
+    struct store_ids *ids;
+    bool empty_too;
+    size_t max;
+};
+
+static int collect(void *ctx, const struct store_id *id, uint64_t size, struct err *err)
+{
+    struct collecting *c = ctx;
+    if (size == 0 && !c->empty_too)
+        return 0;
+    if (c->ids->n >= c->max)
+        return err_set(err, ERR_TOO_LARGE, "there are more than %zu files", c->max);
+    *vec_add(c->ids) = *id;
+    return 0;
+}
+
+int backend_list_ids(struct backend *b, enum backend_type type, bool empty_too, size_t max,
+                     struct store_ids *ids, struct err *err)
+{
+    struct collecting c = {ids, empty_too, max};
+    return backend_list(b, type, collect, &c, err);
+}
+
 int backend_remove(struct backend *b, const struct backend_file *f, struct err *err)
 {
     return b->ops->remove(b, f, err) < 0 ? wrap(b, f, "removing", err) : 0;

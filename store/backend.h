@@ -84,6 +84,13 @@ int backend_stat(struct backend *b, const struct backend_file *f, uint64_t *ret_
                  struct err *err) must_check;
 int backend_list(struct backend *b, enum backend_type type, backend_list_fn *fn, void *ctx,
                  struct err *err) must_check;
+
+/* Appends the ids of all files of a type, at most max of them (ERR_TOO_LARGE). Empty files are
+ * passed over unless empty_too: a lock or key of no bytes was never written, and restic passes over
+ * it. */
+int backend_list_ids(struct backend *b, enum backend_type type, bool empty_too, size_t max,
+                     struct store_ids *ids, struct err *err) must_check;
+
 int backend_remove(struct backend *b, const struct backend_file *f, struct err *err) must_check;
 void backend_close(struct backend *b); /* accepts NULL */
 DEFINE_CLEANUP(struct backend *, backend_close)

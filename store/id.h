@@ -4,6 +4,7 @@
 #define STORE_ID_H
 
 #include "core/codec.h"
+#include "core/vec.h"
 
 enum { STORE_ID_SIZE = 32, STORE_ID_HEX = 2 * STORE_ID_SIZE + 1 };
 
@@ -15,6 +16,12 @@ static inline bool store_id_equal(const struct store_id *a, const struct store_i
 {
     return memcmp(a->b, b->b, STORE_ID_SIZE) == 0;
 }
+
+/* A growing list (core/vec.h): the chunks of a file, the files of a list. vec_free frees it. */
+struct store_ids {
+    struct store_id *p;
+    size_t n, room;
+};
 
 /* Lower-case hex, terminated. */
 static inline void store_id_hex(const struct store_id *id, char out[STORE_ID_HEX])

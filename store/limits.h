@@ -20,11 +20,13 @@
 #define STORE_REST_LIST_MAX (256u << 20) /* one REST listing */
 
 /* Counts. */
+#define STORE_KEYS_MAX 1000
 #define STORE_KEYS_TRIED 20         /* as restic */
 #define STORE_INDEX_BLOBS 50000     /* blobs after which an index file is written */
 #define STORE_INDEX_SECONDS 600     /* or this long after the last one */
 #define STORE_PACKS_MAX 0x7ffffff0u /* packs of one repository */
 #define STORE_TREE_DEPTH 2048       /* directories below each other */
-#define STORE_LOCKS_MAX 10000       /* lock files that are looked at */
+#define STORE_SNAPSHOTS_MAX 1000000
+#define STORE_LOCKS_MAX 10000 /* lock files that are looked at */
 
 #endif

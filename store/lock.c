@@ -30,22 +30,6 @@ void lock_identity(struct buf *out, const char *cluster, const char *namespace, 
 
 /* ---- the files ---- */
 
-struct ids {
-    struct store_id *p;
-    size_t n, room;
-};
-
-static int collect(void *ctx, const struct store_id *id, uint64_t size, struct err *err)
-{
-    struct ids *ids = ctx;
-    if (ids->n >= STORE_LOCKS_MAX)
-        return err_set(err, ERR_TOO_LARGE, "the repository has more than %d locks",
-                       STORE_LOCKS_MAX);
-    if (size > 0) /* an empty file is a lock that was never written: restic passes over it too */
-        *vec_add(ids) = *id;
-    return 0;
-}
-
 static int load_one(struct repository *repo, const struct store_id *id, struct arena *a,
                     struct lock_info *ret, struct err *err)
 {
@@ -62,8 +46,9 @@ static int load_one(struct repository *repo, const struct store_id *id, struct a
 static int list_locks(struct repository *repo, struct arena *a, bool strict,
                       struct lock_list *ret_list, struct err *err)
 {
-    struct ids ids = {0};
-    int r = backend_list(repository_backend(repo), BACKEND_LOCK, collect, &ids, err);
+    struct store_ids ids = {0};
+    int r =
+        backend_list_ids(repository_backend(repo), BACKEND_LOCK, false, STORE_LOCKS_MAX, &ids, err);
     struct lock_info *list = arena_alloc(a, ids.n * sizeof *list);
     size_t n = 0;
     for (size_t i = 0; r == 0 && i < ids.n; i++) {

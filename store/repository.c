@@ -97,21 +97,6 @@ unsigned repository_version(const struct repository *repo)
 
 /* ---- keys ---- */
 
-struct key_ids {
-    struct store_id *p;
-    size_t n, room;
-};
-
-static int collect_key(void *ctx, const struct store_id *id, uint64_t size, struct err *err)
-{
-    struct key_ids *ids = ctx;
-    if (ids->n >= 1000)
-        return err_set(err, ERR_TOO_LARGE, "the repository has more than 1000 key files");
-    if (size > 0)
-        *vec_add(ids) = *id;
-    return 0;
-}
-
 static int try_key(struct backend *b, const struct store_id *id, const char *password,
                    struct crypto_key *ret_key, struct err *err)
 {
@@ -134,8 +119,8 @@ static int find_key(struct backend *b, const char *password, const struct store_
         *ret_id = *hint;
         return 0;
     }
-    struct key_ids ids = {0};
-    int r = backend_list(b, BACKEND_KEY, collect_key, &ids, err);
+    struct store_ids ids = {0};
+    int r = backend_list_ids(b, BACKEND_KEY, false, STORE_KEYS_MAX, &ids, err);
     bool found = false;
     size_t tried = 0;
     struct err first_failure = {0};

@@ -1,6 +1,7 @@
 #include "store/snapshot.h"
 
 #include "core/vec.h"
+#include "store/limits.h"
 #include "store/snapshot_text.h"
 
 #include <stdlib.h>
@@ -93,16 +94,10 @@ bool snapshot_matches(const struct snapshot *s, const struct snapshot_filter *f)
 
 /* ---- many ---- */
 
-struct ids {
-    struct store_id *p;
-    size_t n, room;
-};
-
-static int collect(void *ctx, const struct store_id *id, uint64_t size, struct err *err)
+static int list_ids(struct repository *repo, struct store_ids *ids, struct err *err)
 {
-    (void)size, (void)err;
-    *vec_add((struct ids *)ctx) = *id;
-    return 0;
+    return backend_list_ids(repository_backend(repo), BACKEND_SNAPSHOT, true, STORE_SNAPSHOTS_MAX,
+                            ids, err);
 }
 
 static int by_time(const void *a, const void *b)
@@ -123,9 +118,9 @@ int snapshot_list_all(struct repository *repo, const struct snapshot_filter *fil
                       struct arena *a, struct snapshot_list *ret_list, size_t *ret_unreadable,
                       struct err *err)
 {
-    struct ids ids = {0};
+    struct store_ids ids = {0};
     size_t unreadable = 0, n = 0;
-    int r = backend_list(repository_backend(repo), BACKEND_SNAPSHOT, collect, &ids, err);
+    int r = list_ids(repo, &ids, err);
     struct snapshot *list = arena_alloc(a, ids.n * sizeof *list);
     for (size_t i = 0; r == 0 && i < ids.n; i++) {
         struct err why = {0};
@@ -177,8 +172,8 @@ int snapshot_find(struct repository *repo, const char *which, const struct snaps
         return err_set(err, ERR_INVALID,
                        "'%s' names no snapshot: give 'latest', an id, or at least 4 digits of one",
                        which);
-    struct ids ids = {0};
-    int r = backend_list(repository_backend(repo), BACKEND_SNAPSHOT, collect, &ids, err);
+    struct store_ids ids = {0};
+    int r = list_ids(repo, &ids, err);
     size_t matches = 0;
     for (size_t i = 0; i < ids.n; i++) {
         char hex[STORE_ID_HEX];

@@ -5,14 +5,6 @@
 
 #include "store/repository.h"
 
-#include "core/vec.h"
-
-/* The chunks of a file, in order. vec_free frees it. */
-struct store_ids {
-    struct store_id *p;
-    size_t n, room;
-};
-
 /* Reads up to n bytes: their count, 0 at the end, < 0 with *err set. */
 typedef int64_t stream_read_fn(void *ctx, void *p, size_t n, struct err *err);
 
