@@ -1,6 +1,7 @@
 #include "worker/worker.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #include "gitops/git.h"
 #include "gitops/helm.h"
@@ -31,7 +32,10 @@ static int run_task(const struct task *t)
         fprintf(stderr, "gleaner worker: %s\n", err.msg);
         return 1;
     }
-    return t->run();
+    int code = t->run();
+    if (sandbox_is_whole())
+        _exit(code); /* what libraries do at an exit may not be on the list */
+    return code;
 }
 
 int worker_main(int argc, char **argv)
