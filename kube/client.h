@@ -91,7 +91,8 @@ struct kube_listed {
 
 /* Streams the objects of a type: each() is called for one after another while pages arrive, with an
  * object that lives only during that call (kube_object_copy keeps it). No page and no list is ever
- * held. each() < 0 ends the list with its error. A list without resourceVersion is ERR_CORRUPT. */
+ * held. each() may make calls of its own. each() < 0 ends the list with its error. A list without
+ * resourceVersion is ERR_CORRUPT. */
 int kube_list(struct kube *k, const struct kube_type *t,
               const struct kube_list *opts /* may be NULL */,
               int (*each)(void *ctx, const struct kube_object *o, struct err *err), void *ctx,

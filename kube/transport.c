@@ -7,19 +7,21 @@
 #define GLEANER_VERSION "0"
 #endif
 
-enum { CONNECT_TIMEOUT_MS = 10000, ERROR_BODY_CAP = 1 << 20 };
+/* NESTED: calls within the callbacks of calls, as when each() of a list reads something else. */
+enum { CONNECT_TIMEOUT_MS = 10000, ERROR_BODY_CAP = 1 << 20, NESTED = 4 };
 
-struct thread_handle {
+struct thread_handles {
     struct network *net;
-    struct thread_handle *next, **at;
-    CURL *easy;
+    struct thread_handles *next, **at;
+    CURL *easy[NESTED]; /* made when first needed */
+    unsigned depth;     /* so many are in use */
 };
 
 struct network {
     struct kube_config *config;
     pthread_key_t key;
-    pthread_mutex_t lock; /* of the list of handles */
-    struct thread_handle *handles;
+    pthread_mutex_t lock; /* of the list */
+    struct thread_handles *handles;
 };
 
 static size_t on_body(char *p, size_t size, size_t count, void *ctx)
@@ -203,33 +205,29 @@ int transport_finish(struct transport_call *call, CURLcode code, struct err *err
     return r;
 }
 
-/* ---- one handle for each thread ---- */
+/* ---- handles of each thread ---- */
 
-static void drop_handle(void *p)
+static void drop_handles(void *p)
 {
-    struct thread_handle *h = p;
+    struct thread_handles *h = p;
     struct network *net = h->net;
     pthread_mutex_lock(&net->lock);
     *h->at = h->next;
     if (h->next)
         h->next->at = h->at;
     pthread_mutex_unlock(&net->lock);
-    curl_easy_cleanup(h->easy);
+    for (size_t i = 0; i < NESTED; i++)
+        curl_easy_cleanup(h->easy[i]);
     free(h);
 }
 
-static CURL *handle_of_thread(struct network *net)
+static struct thread_handles *handles_of_thread(struct network *net)
 {
-    struct thread_handle *h = pthread_getspecific(net->key);
-    if (h) {
-        curl_easy_reset(h->easy);
-        return h->easy;
-    }
+    struct thread_handles *h = pthread_getspecific(net->key);
+    if (h)
+        return h;
     h = xcalloc(1, sizeof *h);
     h->net = net;
-    h->easy = curl_easy_init();
-    if (!h->easy)
-        abort();
     pthread_mutex_lock(&net->lock);
     h->next = net->handles;
     h->at = &net->handles;
@@ -238,17 +236,28 @@ static CURL *handle_of_thread(struct network *net)
     net->handles = h;
     pthread_mutex_unlock(&net->lock);
     pthread_setspecific(net->key, h);
-    return h->easy;
+    return h;
 }
 
 static int perform(void *ctx, struct kube_http *x, struct err *err)
 {
     struct network *net = ctx;
+    struct thread_handles *h = handles_of_thread(net);
     struct transport_call call;
-    CURL *easy = handle_of_thread(net);
-    transport_prepare(&call, easy, net->config, x);
-    int r = transport_finish(&call, curl_easy_perform(easy), err);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    if (h->depth == NESTED)
+        return err_set(err, ERR_INTERNAL, "%s %s: calls are nested too deep", x->method, x->path);
+    CURL **easy = &h->easy[h->depth];
+    if (!*easy)
+        *easy = curl_easy_init();
+    if (!*easy)
+        abort();
+    curl_easy_reset(*easy); /* keeps the connection */
+    transport_prepare(&call, *easy, net->config, x);
+    h->depth++;
+    CURLcode code = curl_easy_perform(*easy);
+    h->depth--;
+    int r = transport_finish(&call, code, err);
+    curl_easy_setopt(*easy, CURLOPT_ERRORBUFFER, NULL);
     return r;
 }
 
@@ -257,7 +266,7 @@ static void close_network(void *ctx)
     struct network *net = ctx;
     pthread_key_delete(net->key);
     while (net->handles)
-        drop_handle(net->handles);
+        drop_handles(net->handles);
     pthread_mutex_destroy(&net->lock);
     free(net);
 }
@@ -275,7 +284,7 @@ struct kube_transport transport_network(struct kube_config *config)
     struct network *net = xcalloc(1, sizeof *net);
     net->config = config;
     pthread_mutex_init(&net->lock, NULL);
-    if (pthread_key_create(&net->key, drop_handle) != 0)
+    if (pthread_key_create(&net->key, drop_handles) != 0)
         abort();
     return (struct kube_transport){.perform = perform, .close = close_network, .ctx = net};
 }
