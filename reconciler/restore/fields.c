@@ -192,7 +192,14 @@ static void give_rest(json_t *list, json_t *ours, const json_t *like, const char
     json_object_set_new(left, "manager", json_string(heir));
     json_object_set_new(left, "operation", json_string("Update"));
     json_object_set_new(left, "fieldsV1", rest);
-    json_array_append_new(list, left);
+    /* Two entries of one owner would be one for the server: the last. */
+    json_t *there = find_owner(list, left);
+    if (there && fields_of(there)) {
+        set_add(fields_of(there), rest, true);
+        json_decref(left);
+    } else {
+        json_array_append_new(list, left);
+    }
 }
 
 /* All that we own on the object, and one of our entries as a pattern: of the object itself before

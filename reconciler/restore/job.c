@@ -51,6 +51,13 @@ static void add_twin(json_t *conditions, const char *final, const char *twin)
     json_array_insert_new(conditions, 0, copy);
 }
 
+/* A zero that the server wrote is part of the status; anything else of these would be refused. */
+static bool is_zero(const json_t *v)
+{
+    return (json_is_integer(v) && json_integer_value(v) == 0) ||
+           (json_is_object(v) && json_object_size(v) == 0);
+}
+
 int job_status_patch(struct arena *a, const struct kube_object *stored, const char *uid, str *ret,
                      struct err *err)
 {
@@ -64,7 +71,8 @@ int job_status_patch(struct arena *a, const struct kube_object *stored, const ch
     add_twin(conditions, "Failed", "FailureTarget");
     static const char *const none[] = {"active", "terminating", "ready", "uncountedTerminatedPods"};
     for (size_t i = 0; i < ARRAY_LEN(none); i++)
-        json_object_set_new(status, none[i], json_null());
+        if (!is_zero(json_object_get(status, none[i])))
+            json_object_set_new(status, none[i], json_null());
     json_t *body CLEANUP_JSON =
         json_pack("{s:{s:s}, s:O}", "metadata", "uid", uid, "status", status);
     struct buf text CLEANUP(buf_free) = {0};

@@ -275,5 +275,7 @@ int write_chart_object(struct restore *r, const struct kube_type *t, const struc
             create(r, t, &it, body, &live, err) < 0)
             return err_wrap(err, "the chart's %s %s", e->kind, e->name);
     }
+    if (kube_annotation(r->a, &live, STOPPED_ANNOTATION))
+        return 0; /* not made here: its note says whose its fields are */
     return object_give_back(r->cx->kube, r->a, t, &live, (str){0}, "helm-controller", false, err);
 }

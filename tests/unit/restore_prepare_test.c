@@ -311,6 +311,19 @@ static void the_heir_gets_what_nobody_claims(void **state)
         json_value_at(entry_of(out, "helm-controller"), "fieldsV1", "f:spec", "f:replicas", NULL));
 }
 
+/* One owner, one entry: of two the server would keep the last. */
+static void the_heir_keeps_what_it_has(void **state)
+{
+    (void)state;
+    json_t *out CLEANUP_JSON =
+        give("[" ENTRY("helm-controller", "Update", "{\"f:spec\":{\"f:template\":{}}}") "," ENTRY(
+                 "gleaner", "Update", "{\"f:spec\":{\"f:replicas\":{}}}") "]",
+             "", "helm-controller");
+    assert_int_equal(json_array_size(out), 1);
+    json_t *spec = json_value_at(entry_of(out, "helm-controller"), "fieldsV1", "f:spec", NULL);
+    assert_int_equal(json_object_size(spec), 2);
+}
+
 static void knows_who_declares(void **state)
 {
     (void)state;
@@ -382,6 +395,7 @@ int main(void)
         cmocka_unit_test(a_value_changed_back_goes_to_the_same_entry),
         cmocka_unit_test(never_an_empty_list),
         cmocka_unit_test(the_heir_gets_what_nobody_claims),
+        cmocka_unit_test(the_heir_keeps_what_it_has),
         cmocka_unit_test(knows_who_declares),
         cmocka_unit_test(finished_jobs_do_not_run),
         cmocka_unit_test(unfinished_jobs_are_told_apart),
