@@ -257,6 +257,34 @@ static int other_seen(void *ctx, const struct application *app, struct err *err)
     return read_books(s, member_add(s, app, MEMBER_OTHER), err);
 }
 
+/* Namespaces whose residents are the cluster's, however few applications use them. */
+static bool is_common_ns(const struct scope_set *s)
+{
+    static const char *const common[] = {"default",         "kube-system", "kube-public",
+                                         "kube-node-lease", "flux-system", "argocd"};
+    for (size_t i = 0; i < ARRAY_LEN(common); i++) {
+        if (streq(s->ns, common[i]))
+            return true;
+    }
+    const char *const *engines_ns = s->cx->engine_namespaces;
+    for (size_t i = 0; engines_ns && engines_ns[i]; i++) {
+        if (streq(s->ns, engines_ns[i]))
+            return true;
+    }
+    return streq(s->ns, s->cx->ns);
+}
+
+static bool has_content(const struct scope_set *s)
+{
+    size_t at = 0;
+    void *value;
+    while (map_each(s->books, &at, NULL, &value)) {
+        if (((const struct booking *)value)->by->relation == MEMBER_CHAIN)
+            return true;
+    }
+    return s->warnings.n > 0; /* books that cannot be read are not empty books */
+}
+
 int scope_read_members(struct scope_set *s, const char *kind, const char *ns, const char *name,
                        struct err *err)
 {
@@ -276,10 +304,10 @@ int scope_read_members(struct scope_set *s, const char *kind, const char *ns, co
     if (!s->ns || !*s->ns)
         return err_set(
             err, ERR_REFUSED,
-            "%s has no content in any namespace: there is nothing to back up. Is it applied "
-            "already?",
+            "%s has applied nothing: its books are empty, so there is nothing to back up. Look "
+            "at its status",
             s->members.p[0]->text);
-    s->alone = true;
+    s->alone = !is_common_ns(s);
     if (applications_each(s->cx->kube, s->a, other_seen, s, err) < 0)
         return err_wrap(err, "looking for other applications in namespace %s", s->ns);
     return 0;
