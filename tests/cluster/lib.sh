@@ -31,6 +31,11 @@ service_address=10.96.0.1
 pod_cidr=10.244.0.0/24
 pod_network=gleaner # the name of the CNI network: prefixes what CNI keeps in /var/lib/cni
 cgroup=gleaner-cluster
+# A cluster in another folder has a control group of its own, so that neither kills the other's.
+[ -z "${GLEANER_CACHE:-}" ] || [ "$GLEANER_CACHE" = "${XDG_CACHE_HOME:-$HOME/.cache}/gleaner" ] ||
+    cgroup+=-$(cksum <<<"$state" | cut -d' ' -f1)
+# The machine's network has room for one cluster: the folder of the one that has it.
+owner_file=/run/gleaner-test-cluster
 containerd_socket=$run/containerd.sock
 
 # Ports of our own, so that another cluster on this machine is not in the way.
@@ -50,6 +55,13 @@ pause_image=gleaner.test/pause:1
 
 clean_path=$bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
+# Where the machine goes out through a proxy, the cluster is still reached directly.
+case ${NO_PROXY:-} in
+*"$address"*) ;;
+*) export NO_PROXY="${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost,$address,$service_cidr,$pod_cidr" ;;
+esac
+export no_proxy=$NO_PROXY
+
 program=tests/cluster/$(basename "$0")
 say() { echo "$program: $*" >&2; }
 die() {
@@ -61,11 +73,20 @@ require_root() {
     [ "$(id -u)" -eq 0 ] || die "must run as root: it makes network devices, mounts and containers"
 }
 
-# One change of the cluster at a time. The lock is not inherited by what is started meanwhile.
+# One change at a time on this machine. The lock is not inherited by what is started meanwhile.
 take_lock() {
     mkdir -p "$cache"
-    exec 8>"$cache/cluster.lock"
-    flock -n 8 || { say "waiting for another up or down to end"; flock -w 900 8 || die "another run of up or down has held $cache/cluster.lock for 15 minutes"; }
+    exec 8>"$owner_file.lock"
+    flock -n 8 && return
+    say "waiting for another up or down to end"
+    flock -w 900 8 || die "another run of up or down has held $owner_file.lock for 15 minutes"
+}
+
+# other_owner: the folder of another cluster that is up on this machine, or failure.
+other_owner() {
+    local other
+    other=$(cat "$owner_file" 2>/dev/null) && [ "$other" != "$state" ] &&
+        [ -n "$(marked_pids "GLEANER_CLUSTER_PROCESS=$other:.*")" ] && echo "$other"
 }
 
 # --- waiting ------------------------------------------------------------------------------------

@@ -15,6 +15,11 @@ state_is_usable() {
 }
 
 repair_before_start() {
+    local other
+    if other=$(other_owner); then
+        die "another test cluster, of $other, is up on this machine: take it down with GLEANER_CACHE=${other%/cluster} tests/cluster/down"
+    fi
+    echo "$state" >"$owner_file"
     if ! state_is_usable; then
         say "what an earlier run left cannot be used again (the machine was restarted, or the certificates are old): making it anew"
         take_down --keep-git
@@ -126,17 +131,13 @@ shim_sockets() {
     [ ! -d "$run/containerd" ] || find "$run/containerd" -name address -type f -exec cat {} \; -exec echo \; 2>/dev/null |
         sed -n 's#^unix://\(/run/containerd/s/\)#\1#p'
 }
-# Sockets of shims that died with an earlier containerd of ours: nobody listens on them. Only where no
-# other containerd runs, which may want to find its own.
-dead_shim_sockets() {
-    [ -d /run/containerd/s ] && ! pgrep -x containerd >/dev/null || return 0
-    find /run/containerd/s -type s | grep -vxFf <(ss -lxH | awk '{ print $5 }') || true
-}
+# containerd forgets a shim that died with it; what it leaves is kept in mind for `down`.
+remember_shim_sockets() { process_pid containerd >/dev/null || shim_sockets >>"$state/shim-sockets"; }
 
 # What containerd, CNI and kubelet keep in places that are compiled into them.
 remove_strays() {
     local file id
-    dead_shim_sockets | xargs -r rm -f
+    [ ! -f "$state/shim-sockets" ] || xargs -r rm -f <"$state/shim-sockets"
     rmdir /run/containerd/s /run/containerd 2>/dev/null || true
     for file in /var/lib/cni/results/"$pod_network"-*; do
         id=${file##*/"$pod_network"-}
@@ -147,7 +148,7 @@ remove_strays() {
         find /var/log/containers -type l -lname "$run/*" -delete
         rmdir /var/log/containers 2>/dev/null || true
     fi
-    if [ -f "$state/made-var-lib-kubelet" ]; then
+    if [ -f "$state/made-device-plugins" ]; then
         rm -f /var/lib/kubelet/device-plugins/kubelet.sock /var/lib/kubelet/device-plugins/DEPRECATION
         rmdir /var/lib/kubelet/device-plugins /var/lib/kubelet 2>/dev/null || true
     fi
@@ -162,17 +163,18 @@ remove_firewall() {
 
 # take_down [--keep-git]: everything but the programs, the logs and, if asked, the Git repositories.
 take_down() {
-    local entry sockets
+    local entry
     [ -d "$state" ] || return 0
-    sockets=$(shim_sockets)
+    shim_sockets >>"$state/shim-sockets"
     stop_all_processes
-    # shellcheck disable=SC2086 # one name a line, without blanks
-    [ -z "$sockets" ] || rm -f $sockets
     try_until 10 unmount_all || die "cannot unmount: $(our_mounts | tr '\n' ' ')"
-    remove_strays
     remove_cgroups
-    remove_firewall
-    network_down
+    if ! other_owner >/dev/null; then
+        remove_strays
+        remove_firewall
+        network_down
+        rm -f "$owner_file"
+    fi
     for entry in "$state"/* "$state"/.[!.]*; do
         case $entry in
         "$logs") continue ;;

@@ -6,6 +6,8 @@ network_up() {
     if ! ip link show "$bridge" >/dev/null 2>&1; then ip link add "$bridge" type bridge; fi
     ip addr replace "$address/32" dev "$bridge"
     ip link set "$bridge" up
+    # Services are translated after routing: without a route a machine that is offline has none.
+    ip route replace "$service_cidr" dev "$bridge" src "$address"
     # Pods are routed through this machine; what the setting was is put back by `down`.
     [ -f "$state/ip_forward" ] || cat /proc/sys/net/ipv4/ip_forward >"$state/ip_forward"
     echo 1 >/proc/sys/net/ipv4/ip_forward

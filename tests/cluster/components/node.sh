@@ -34,6 +34,7 @@ state = "$run/containerd"
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       Root = "$run/runc"
 X
+    remember_shim_sockets
     start_process containerd -f "$conf/containerd.toml" -f "$conf/cni/10-gleaner.conflist" \
         containerd --config "$conf/containerd.toml" --log-level warn
     wait_healthy containerd 30 containerd_healthy
@@ -104,7 +105,7 @@ kubelet_up() {
     require_programs kubelet
     make_cgroups
     mkdir -p "$kubelet_root" "$run/pod-logs"
-    [ -d /var/lib/kubelet ] || touch "$state/made-var-lib-kubelet"
+    [ -d /var/lib/kubelet/device-plugins ] || touch "$state/made-device-plugins"
     write_file "$conf/kubelet.yaml" <<X
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
