@@ -301,7 +301,7 @@ int scope_read_members(struct scope_set *s, const char *kind, const char *ns, co
     if (application_parents(s->cx->kube, s->a, &app, parent_seen, s, err) < 0)
         return err_wrap(err, "looking for what declares %s", s->members.p[0]->text);
     s->ns = content_ns(s);
-    if (!s->ns || !*s->ns)
+    if (!s->ns || !*s->ns || !has_content(s))
         return err_set(
             err, ERR_REFUSED,
             "%s has applied nothing: its books are empty, so there is nothing to back up. Look "
