@@ -1,6 +1,6 @@
 /* The engines' decisions and writes, against a transport that answers from a table: what is refused
  * and why, what stands in each request. That the API server and the engines do as we think is shown
- * on the real ones (tests/e2e/engines.sh). */
+ * on the real ones (tests/e2e/15-engines.sh). */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* The engines from a shell, for tests/e2e/engines.sh: gitops_tool VERB KIND NAMESPACE NAME. */
+/* The engines from a shell, for tests/e2e/15-engines.sh: gitops_tool VERB KIND NAMESPACE NAME. */
 #include <stdio.h>
 
 #include "core/clock.h"
