@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <microhttpd.h>
 #include <openssl/crypto.h>
 #include <signal.h>
@@ -167,6 +168,11 @@ int gateway_main(int argc, char **argv)
     sigaddset(&end, SIGINT);
     sigprocmask(SIG_BLOCK, &end, NULL);
     signal(SIGPIPE, SIG_IGN);
+    /* A thread for each connection, but not a heap for each thread; what is big goes back at once.
+     */
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
     curl_global_init(CURL_GLOBAL_DEFAULT);
     if (serve(&s, &end, &err) == 0)
         return 0;

@@ -1,0 +1,24 @@
+/* A termination message: written where a tenant rules. */
+#include <stdlib.h>
+
+#include "mover/report.h"
+#include "mover/volume.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    str text = {(const char *)data, size};
+    struct mover_report r, again;
+    struct volume_stat root;
+    struct err err;
+    struct buf out CLEANUP(buf_free) = {0};
+    if (mover_report_decode(text, &r, &err) < 0)
+        return 0;
+    (void)volume_root_parse(r.root, &root);
+    mover_report_encode(&r, &out);
+    if (out.n > MOVER_REPORT_MAX || mover_report_decode(buf_view(&out), &again, &err) < 0 ||
+        again.problems != r.problems || again.files != r.files)
+        abort();
+    return 0;
+}
