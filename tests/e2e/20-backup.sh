@@ -14,9 +14,9 @@ check "the annotation on the Application makes one at the default times" wait_fo
 kubectl -n shop annotate --field-manager=people helmrelease shop gleaner.dev/schedule='* * * * *' --overwrite >/dev/null
 scheduled() { kubectl -n gleaner-system get schedules -o json | jq -e '[.items[] | select(.spec.template.target.kind == "HelmRelease" and .status.lastBackup != null)] | length > 0' && true; }
 
-must "gleaner backup --wait prints its steps and ends with 0" gleaner backup helmrelease/shop -n shop --name e2e-shop-1 --wait --timeout 180
-must "blog is backed up" backup_app e2e-blog-1 blog
-files=$(backup_files e2e-shop-1 shop)
+must "gleaner backup --wait prints its steps and ends with 0" gleaner backup helmrelease/shop -n shop --name e2e-shop-$$ --wait --timeout 180
+must "blog is backed up" backup_app e2e-blog-$$ blog
+files=$(backup_files e2e-shop-$$ shop)
 check "shop: holds the hand-made Secret" has_path "$files" /resources/secrets/namespaces/shop/shop-courier.json
 check "shop: holds the chart's Secret" has_path "$files" /resources/secrets/namespaces/shop/shop-database.json
 check "shop: holds the finished Job" has_path "$files" /resources/jobs.batch/namespaces/shop/shop-import.json
@@ -25,11 +25,11 @@ check "shop: holds the volume's bytes" has_path "$files" /volumes/data-shop-0/le
 check "shop: holds its plan" has_path "$files" /meta/plan.json
 check "shop: holds no workload, Service or ConfigMap that Git declares" has_none "$files" '^/resources/((deployments|statefulsets)\.apps|services|configmaps)/.*/shop(-config)?\.json'
 check "shop: the residue has the added key's value" same payment-token-filled-in \
-    "$(backup_dump e2e-shop-1 shop /residue/secrets/namespaces/shop/shop-payment.json | jq -r '.data.token | @base64d')"
-check "shop: the residue has nothing that Git holds" jq -e '.data | has("account") | not' <<<"$(backup_dump e2e-shop-1 shop /residue/secrets/namespaces/shop/shop-payment.json)"
+    "$(backup_dump e2e-shop-$$ shop /residue/secrets/namespaces/shop/shop-payment.json | jq -r '.data.token | @base64d')"
+check "shop: the residue has nothing that Git holds" jq -e '.data | has("account") | not' <<<"$(backup_dump e2e-shop-$$ shop /residue/secrets/namespaces/shop/shop-payment.json)"
 check "shop: the volume's file is the very file" same "$(kubectl -n shop exec shop-0 -- sha256sum /data/ledger/large | cut -d' ' -f1)" \
-    "$(backup_dump e2e-shop-1 shop /volumes/data-shop-0/ledger/large | sha256sum | cut -d' ' -f1)"
-files=$(backup_files e2e-blog-1 blog)
+    "$(backup_dump e2e-shop-$$ shop /volumes/data-shop-0/ledger/large | sha256sum | cut -d' ' -f1)"
+files=$(backup_files e2e-blog-$$ blog)
 check "blog: holds the hand-made Secret" has_path "$files" /resources/secrets/namespaces/blog/blog-mail.json
 check "blog: holds the added key as residue" has_path "$files" /residue/secrets/namespaces/blog/blog-admin.json
 check "blog: holds no workload, Service or ConfigMap that Git declares" has_none "$files" '^/resources/((deployments|statefulsets)\.apps|services|configmaps)/.*/blog(-config)?\.json'
@@ -41,7 +41,7 @@ for ns in shop blog; do
 done
 rm -rf "$work/restored"
 check "no mover is left" kubectl_is '' get pods -A -l gleaner.dev/mover -o name
-check "gleaner get backups lists them" contains "$(gleaner get backups)" e2e-shop-1
+check "gleaner get backups lists them" contains "$(gleaner get backups)" e2e-shop-$$
 check "gleaner get -o json is a list" jq -e '.items | length >= 2' <<<"$(gleaner get backups -o json)"
 check "gleaner repo snapshots sees them too" contains \
     "$(gleaner repo snapshots -r "$(store_folder shop)" -p "$(store_password_file)")" "target:HelmRelease/shop/shop"
