@@ -1,6 +1,5 @@
 #include "gitops/source.h"
 
-
 struct source *source_add(struct sources *s)
 {
     if (s->n == SOURCES_MAX)
