@@ -1,4 +1,5 @@
 /* One binary in several modes: the long-running ones of the cluster, and the verbs of people. */
+#include <signal.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
@@ -56,6 +57,7 @@ static const char *program_name(const char *path)
 int main(int argc, char **argv)
 {
     cli_program = program_name(argc > 0 ? argv[0] : "");
+    signal(SIGPIPE, SIG_IGN); /* a worker or a connection that ends early is an error, not our end */
     if (argc < 2) {
         print_verbs(stderr);
         return CLI_USAGE;
