@@ -174,27 +174,6 @@ static int upload_open(struct repository *repo, enum blob_type type, struct err 
     return index_is_due(repo) ? write_index(repo, err) : 0;
 }
 
-static int add_sealed(struct repository *repo, enum blob_type type, const struct store_id *id,
-                      const struct buf *sealed, uint32_t plain, struct err *err)
-{
-    size_t target = target_of(repo, type);
-    const struct pack *open = repo->open[type];
-    /* A big blob opens a new pack rather than doubling a full one: memory holds one target's worth.
-     */
-    if (open &&
-        (!pack_fits(open, sealed->n) ||
-         (open->bytes.n >= target / 2 && open->bytes.n + sealed->n > target)) &&
-        upload_open(repo, type, err) < 0)
-        return -1;
-    if (!repo->open[type])
-        repo->open[type] = new_pack(repo, type);
-    struct pack *pack = repo->open[type];
-    uint32_t offset = pack_add(pack, id, sealed->p, sealed->n, plain);
-    index_add(repo->index, type, id,
-              &(struct index_place){pack->number, offset, (uint32_t)sealed->n, plain});
-    return pack->bytes.n >= target ? upload_open(repo, type, err) : 0;
-}
-
 static bool is_known(struct repository *repo, enum blob_type type, const struct store_id *id)
 {
     uint64_t cursor = 0;
@@ -214,36 +193,70 @@ static int ask(struct repository *repo, enum blob_type type, const struct store_
     return r;
 }
 
+/* Uploads the open pack if the blob does not fit. A big blob opens a new pack rather than doubling
+ * a full one: memory holds one target's worth. May give up the lock. */
+static int make_room(struct repository *repo, enum blob_type type, size_t sealed_n, struct err *err)
+{
+    size_t target = target_of(repo, type);
+    const struct pack *open;
+    while ((open = repo->open[type]) &&
+           (!pack_fits(open, sealed_n) ||
+            (open->bytes.n >= target / 2 && open->bytes.n + sealed_n > target)))
+        if (upload_open(repo, type, err) < 0)
+            return -1;
+    return 0;
+}
+
+/* Between the question and the answer the lock is not given up, so that no blob is stored twice. */
+static int add_sealed(struct repository *repo, enum blob_type type, const struct store_id *id,
+                      size_t n, const struct buf *sealed, uint32_t plain, bool *ret_known,
+                      struct err *err)
+{
+    if (make_room(repo, type, sealed->n, err) < 0 || repository_check_usable(repo, err) < 0)
+        return -1;
+    *ret_known = is_known(repo, type, id); /* another thread may have been faster */
+    if (*ret_known)
+        return 0;
+    if (!repo->open[type])
+        repo->open[type] = new_pack(repo, type);
+    struct pack *pack = repo->open[type];
+    uint32_t offset = pack_add(pack, id, sealed->p, sealed->n, plain);
+    index_add(repo->index, type, id,
+              &(struct index_place){pack->number, offset, (uint32_t)sealed->n, plain});
+    repo->stats.blobs_new[type]++;
+    repo->stats.bytes_new[type] += n;
+    return pack->bytes.n >= target_of(repo, type) ? upload_open(repo, type, err) : 0;
+}
+
+static int save_new(struct repository *repo, enum blob_type type, const void *p, size_t n,
+                    const struct store_id *id, bool *ret_known, struct err *err)
+{
+    uint32_t plain;
+    struct work *w = repository_take_work(repo);
+    int r = seal_blob(repo, w, p, n, id, &plain, err);
+    if (r == 0) {
+        pthread_mutex_lock(&repo->lock);
+        r = add_sealed(repo, type, id, n, &w->sealed, plain, ret_known, err);
+        pthread_mutex_unlock(&repo->lock);
+    }
+    repository_give_work(repo, w);
+    return r;
+}
+
 int repository_save_blob(struct repository *repo, enum blob_type type, const void *p, size_t n,
                          struct store_id *ret_id, bool *ret_known, struct err *err)
 {
     struct store_id id;
-    uint32_t plain;
     if (n > STORE_BLOB_MAX)
         return err_set(err, ERR_TOO_LARGE, "a blob of %zu bytes; at most %u are stored", n,
                        STORE_BLOB_MAX);
     store_id_of(p, n, &id);
-    int known = ask(repo, type, &id, err);
-    if (known < 0)
+    int r = ask(repo, type, &id, err);
+    bool known = r > 0;
+    if (r == 0)
+        r = save_new(repo, type, p, n, &id, &known, err);
+    if (r < 0)
         return -1;
-    if (known == 0) {
-        struct work *w = repository_take_work(repo);
-        int r = seal_blob(repo, w, p, n, &id, &plain, err);
-        if (r == 0) {
-            pthread_mutex_lock(&repo->lock);
-            r = repository_check_usable(repo, err);
-            known = r == 0 && is_known(repo, type, &id); /* another thread may have been faster */
-            if (r == 0 && !known) {
-                repo->stats.blobs_new[type]++;
-                repo->stats.bytes_new[type] += n;
-                r = add_sealed(repo, type, &id, &w->sealed, plain, err);
-            }
-            pthread_mutex_unlock(&repo->lock);
-        }
-        repository_give_work(repo, w);
-        if (r < 0)
-            return -1;
-    }
     *ret_id = id;
     if (ret_known)
         *ret_known = known;

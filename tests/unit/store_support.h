@@ -11,6 +11,21 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* ---- bytes ---- */
+
+/* The SplitMix64 stream from a seed; n is a multiple of 8. */
+static inline void fill_splitmix(uint64_t seed, uint8_t *p, size_t n)
+{
+    for (size_t i = 0; i < n; i += 8) {
+        seed += 0x9e3779b97f4a7c15u;
+        uint64_t z = seed;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+        z ^= z >> 31;
+        memcpy(p + i, &z, 8);
+    }
+}
+
 /* ---- folders ---- */
 
 static inline char *make_folder(void)
