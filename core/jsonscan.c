@@ -152,9 +152,9 @@ static bool scan_value(struct cursor *c)
 
 str raw_value(str text, str *ret_rest)
 {
-    struct cursor c = {text.p, text.p + text.n};
     if (!text.p)
         return (str){0};
+    struct cursor c = {text.p, text.p + text.n};
     skip_space(&c);
     const char *start = c.p;
     if (!scan_value(&c))
@@ -166,9 +166,9 @@ str raw_value(str text, str *ret_rest)
 
 int raw_check(str text, struct err *err)
 {
-    struct cursor c = {text.p, text.p + text.n};
     if (!text.p || text.n == 0)
         return err_set(err, ERR_INVALID, "not JSON: it is empty");
+    struct cursor c = {text.p, text.p + text.n};
     if (!scan_value(&c))
         return err_set(err, ERR_INVALID, "not JSON: unexpected byte near offset %zu",
                        (size_t)(c.p - text.p));
@@ -194,9 +194,9 @@ struct raw_iter raw_iter(str container)
 
 bool raw_next(struct raw_iter *it, str *ret_key, str *ret_value)
 {
-    struct cursor c = {it->rest.p, it->rest.p + it->rest.n};
     if (!it->rest.p || it->bad)
         return false;
+    struct cursor c = {it->rest.p, it->rest.p + it->rest.n};
     skip_space(&c);
     if (c.p < c.end && *c.p == (it->object ? '}' : ']')) {
         it->rest = (str){0};
@@ -307,8 +307,10 @@ static size_t decode_string(str value, char *out)
 
 static bool is_raw_string(str value)
 {
+    if (value.n < 2 || value.p[0] != '"')
+        return false;
     struct cursor c = {value.p, value.p + value.n};
-    return value.n >= 2 && value.p[0] == '"' && scan_string(&c) && c.p == c.end;
+    return scan_string(&c) && c.p == c.end;
 }
 
 bool raw_is(str value, const char *s)
@@ -370,7 +372,9 @@ char *raw_text(struct arena *a, str object, ...)
 
 bool raw_int(str value, int64_t *ret)
 {
-    bool negative = value.n && value.p[0] == '-';
+    if (value.n == 0)
+        return false;
+    bool negative = value.p[0] == '-';
     uint64_t v;
     if (!str_u64((str){value.p + negative, value.n - negative}, &v) || v > INT64_MAX)
         return false;

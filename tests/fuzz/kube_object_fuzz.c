@@ -28,8 +28,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         str whole = object_complete(a, &KUBE_DEPLOYMENT, text);
         if (raw_check(whole, &err) < 0)
             abort();
-        if (str_trim(text).p[0] == '{' && object_read_unnamed(a, whole, &again, &err) < 0 &&
-            raw_is(raw_get(whole, "kind"), "Deployment"))
+        str metadata = raw_get(whole, "metadata");
+        if (str_trim(text).p[0] == '{' && raw_is(raw_get(whole, "kind"), "Deployment") &&
+            (!metadata.p || metadata.p[0] == '{') &&
+            object_read_unnamed(a, whole, &again, &err) < 0)
             abort();
     }
     arena_free(a);
