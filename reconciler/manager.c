@@ -13,6 +13,7 @@
 #include "kube/watch.h"
 #include "reconciler/gateway_setup.h"
 #include "reconciler/health.h"
+#include "reconciler/backup/backup.h"
 #include "reconciler/queue.h"
 
 enum { SWEEP_MS = 300000, DISCOVERY_RETRY_MS = 5000 };
@@ -374,6 +375,7 @@ static int run(struct manager *m, struct options *o)
     }
     uv_run(&m->loop, UV_RUN_DEFAULT);
     uv_loop_close(&m->loop);
+    backup_sessions_end(); /* their locks would stand in the way of a prune until they are stale */
     health_stop(health);
     kube_events_free(m->cx.events);
     kube_free(m->cx.kube);

@@ -118,8 +118,7 @@ static int finish(struct backup_run *b, struct err *err)
     if (partial) {
         note = arena_printf(b->a, "stored and read back, but not complete: %s", partial_text(b));
         status_set(&b->st, "phase", json_string("PartiallyFailed"));
-        status_ready(&b->st, "PartiallyFailed", "%s", note);
-        status_condition(&b->st, "Complete", "False", "PartiallyFailed", "%s", partial_text(b));
+        status_stalled(&b->st, "PartiallyFailed", "%s", note);
     } else {
         json_t *counts = json_object_get(b->st.now, "counts");
         note =
@@ -129,7 +128,6 @@ static int finish(struct backup_run *b, struct err *err)
                          json_array_size(backup_rows(b)));
         status_set(&b->st, "phase", json_string("Completed"));
         status_ready(&b->st, "Completed", "%s", note);
-        status_condition(&b->st, "Complete", "True", "Completed", "everything that was planned");
     }
     if (backup_save(b, err) < 0)
         return -1;
@@ -192,6 +190,10 @@ static int retry(struct backup_run *b, enum backup_phase phase, const struct err
                  struct outcome *ret, struct err *err)
 {
     int64_t since;
+    /* A repository that failed to write writes no more: the next try opens it anew. Movers need the
+     * lock, so theirs stays. */
+    if (phase == BACKUP_WRITE || phase == BACKUP_READ_BACK)
+        backup_session_end(b->uid);
     bool first = !clock_parse(str_of(status_text(&b->st, "retrySince")), &since);
     if (!first && clock_wall_ms() - since > BACKUP_RETRY_FOR_MS)
         return fail(b, phase, why, err);

@@ -1,0 +1,330 @@
+/* A Backup against the fake API server: straight through, and with its process killed before and
+ * after every write that it makes. All runs end the same: Completed, one snapshot, no lock, no
+ * Lease. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "core/json.h"
+#include "fake_child.h"
+#include "kube/types.h"
+#include "reconciler/backup/backup.h"
+#include "store/snapshot.h"
+
+#include <ftw.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CANARY "Y2FuYXJ5LXZhbHVlLTQ3MTE="
+
+static const char world[] =
+    "[{'apiVersion':'v1','kind':'Namespace','metadata':{'name':'kube-system','uid':'cluster-1'}},"
+    "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'password','namespace':'gleaner-system'}"
+    ","
+    "'data':{'password':'YS1wYXNzd29yZC10aGF0LWlzLWxvbmctZW5vdWdo'}},"
+    "{'apiVersion':'gleaner.dev/v1alpha1','kind':'BackupStore','metadata':{'name':'local'},"
+    "'spec':{'local':{'path':'b'},'passwordSecretRef':{'name':'password','key':'password'}}},"
+    "{'apiVersion':'kustomize.toolkit.fluxcd.io/v1','kind':'Kustomization',"
+    "'metadata':{'name':'app','namespace':'flux-system'},"
+    "'spec':{'interval':'1m','path':'./','prune':true,'targetNamespace':'app',"
+    "'sourceRef':{'kind':'GitRepository','name':'app'}},"
+    "'status':{'lastAppliedRevision':'main@sha1:0123456789012345678901234567890123456789',"
+    "'inventory':{'entries':[{'id':'app_conf__ConfigMap','v':'v1'},{'id':'app_keys__Secret','v':'"
+    "v1'}]}}},"
+    "{'apiVersion':'source.toolkit.fluxcd.io/v1','kind':'GitRepository',"
+    "'metadata':{'name':'app','namespace':'flux-system'},"
+    "'spec':{'interval':'1m','url':'http://127.0.0.1:9/app.git','ref':{'branch':'main'}}},"
+    "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'conf','namespace':'app'},'data':{'a'"
+    ":'1'}},"
+    "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'keys','namespace':'app'},'data':{'a':"
+    "'" CANARY "'}},"
+    "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'hand','namespace':'app'},'data':{'a':"
+    "'" CANARY "'}},"
+    "{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup',"
+    "'metadata':{'name':'one','namespace':'gleaner-system','uid':'backup-1'},"
+    "'spec':{'target':{'kind':'Kustomization','namespace':'flux-system','name':'app'}}}]";
+
+struct bench {
+    struct fake_child *fake;
+    char folder[64];
+};
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
+static void bench_up(struct bench *b)
+{
+    char *json = xstrdup(world);
+    for (char *p = json; *p; p++) {
+        if (*p == '\'')
+            *p = '"';
+    }
+    b->fake = fake_start(NULL);
+    fake_post(b->fake, "objects", json);
+    free(json);
+    snprintf(b->folder, sizeof b->folder, "/tmp/gleaner-backup-test-XXXXXX");
+    assert_non_null(mkdtemp(b->folder));
+}
+
+static void bench_down(struct bench *b)
+{
+    fake_stop(b->fake);
+    nftw(b->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static struct context context_of(const struct bench *b, struct kube *k)
+{
+    static atomic_bool stopping;
+    return (struct context){.kube = k,
+                            .ns = "gleaner-system",
+                            .instance = "pod",
+                            .instance_uid = "pod-1",
+                            .program = "/bin/false",
+                            .mover_image = "x",
+                            .local_root = b->folder,
+                            .cluster = "cluster-1",
+                            .stopping = &stopping};
+}
+
+/* The controller: reconciles until the Backup has ended. Exit code 0: it has. */
+static int work(const struct bench *b)
+{
+    struct kube *k = fake_client(b->fake);
+    struct context cx = context_of(b, k);
+    for (int i = 0; i < 100; i++) {
+        struct arena *a CLEANUP(arena_free_p) = arena_new();
+        struct outcome o;
+        struct err err;
+        if (backup_reconcile(&cx, a, "gleaner-system", "one", &o, &err) < 0) {
+            fprintf(stderr, "reconcile: %s\n", err.msg);
+            return 1;
+        }
+        if (o.what == OUTCOME_DONE)
+            return 0;
+    }
+    return 2;
+}
+
+static pid_t start(const struct bench *b)
+{
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(work(b));
+    return pid;
+}
+
+static int wait_end(pid_t pid)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static size_t count_files(const char *folder, const char *kind)
+{
+    char command[256];
+    size_t n = 0;
+    snprintf(command, sizeof command, "find %s -type f -path '*/%s/*' | wc -l", folder, kind);
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    assert_int_equal(fscanf(p, "%zu", &n), 1);
+    pclose(p);
+    return n;
+}
+
+static void assert_ended_well(const struct bench *b, const char *when)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct kube *k = fake_client(b->fake);
+    struct kube_object o;
+    struct err err;
+    assert_int_equal(kube_get(k, a, &KUBE_BACKUP, "gleaner-system", "one", &o, &err), 0);
+    const char *phase = raw_text(a, o.raw, "status", "phase", NULL);
+    if (!streq(phase, "Completed"))
+        fail_msg("%s: %s", when, o.raw.p);
+    assert_null(strstr(o.raw.p, CANARY));
+    if (count_files(b->folder, "snapshots") != 1 || count_files(b->folder, "locks") != 0)
+        fail_msg("%s: %zu snapshots, %zu locks", when, count_files(b->folder, "snapshots"),
+                 count_files(b->folder, "locks"));
+    struct kube_object lease;
+    const char *name = lease_of_target(a, "Kustomization", "flux-system", "app");
+    assert_int_equal(kube_get(k, a, &KUBE_LEASE, "gleaner-system", name, &lease, &err), -1);
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+    kube_free(k);
+}
+
+/* The number of writes of a run without faults. */
+static int straight_through(void)
+{
+    struct bench b;
+    bench_up(&b);
+    assert_int_equal(wait_end(start(&b)), 0);
+    assert_ended_well(&b, "straight through");
+    json_t *state CLEANUP_JSON = fake_get(b.fake, "state"), *row;
+    size_t i;
+    int n = 0;
+    json_array_foreach(json_object_get(state, "log"), i, row)
+    {
+        const char *path = json_text_at(row, "path", NULL);
+        n += path && !strstr(path, "/fake/");
+    }
+    bench_down(&b);
+    return n;
+}
+
+static void kill_at(int nth, bool after)
+{
+    struct bench b;
+    char fault[256], when[64];
+    bench_up(&b);
+    snprintf(when, sizeof when, "killed %s write %d", after ? "after" : "before", nth);
+    snprintf(fault, sizeof fault,
+             "{\"match\":{\"mutating\":true},\"nth\":%d,\"times\":1,\"do\":\"%s\"}", nth,
+             after ? "pauseAfter" : "pauseBefore");
+    fake_post(b.fake, "faults", fault);
+    pid_t pid = start(&b);
+    json_t *paused CLEANUP_JSON = fake_get(b.fake, "paused?timeoutMs=30000");
+    if (!json_is_true(json_object_get(paused, "paused")))
+        fail_msg("%s: there was no such write", when);
+    kill(pid, SIGKILL);
+    wait_end(pid);
+    fake_post(b.fake, "resume", after ? "{}" : "{\"discard\":true}");
+    fake_clear_faults(b.fake);
+    assert_int_equal(wait_end(start(&b)), 0);
+    assert_ended_well(&b, when);
+    bench_down(&b);
+}
+
+static void test_kill_at_every_write(void **state)
+{
+    (void)state;
+    int n = straight_through();
+    assert_true(n >= 7);
+    for (int i = 1; i <= n; i++) {
+        kill_at(i, false);
+        kill_at(i, true);
+    }
+}
+
+static const char *ready_reason(struct arena *a, const struct bench *b, const char **ret_message)
+{
+    struct kube *k = fake_client(b->fake);
+    struct kube_object o;
+    str c;
+    const char *reason = NULL;
+    assert_int_equal(kube_get(k, a, &KUBE_BACKUP, "gleaner-system", "one", &o, NULL), 0);
+    for (struct raw_iter it = raw_iter(raw_at(o.raw, "status", "conditions", NULL));
+         raw_next(&it, NULL, &c);) {
+        if (!raw_is(raw_get(c, "type"), "Ready"))
+            continue;
+        reason = raw_text(a, c, "reason", NULL);
+        *ret_message = raw_text(a, c, "message", NULL);
+    }
+    kube_free(k);
+    return reason;
+}
+
+/* Trouble of the API server is waited out, and the status says so meanwhile. */
+static void test_waits_for_the_api_server(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    const char *message;
+    bench_up(&b);
+    fake_post(b.fake, "faults",
+              "{\"match\":{\"method\":\"GET\",\"path\":\"/secrets\"},\"nth\":1,\"times\":1,"
+              "\"do\":\"status\",\"code\":500}");
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    struct outcome o;
+    struct err err;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &o, &err), 0);
+    assert_int_equal(o.what, OUTCOME_AFTER);
+    assert_string_equal(ready_reason(a, &b, &message), "Unavailable");
+    assert_non_null(strstr(message, "trying again"));
+    kube_free(k);
+    assert_int_equal(wait_end(start(&b)), 0);
+    assert_ended_well(&b, "after an error 500");
+    bench_down(&b);
+}
+
+/* A Restore that works on the target keeps a Backup waiting, but not its own safety backup. */
+static void test_waits_for_a_restore(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    const char *message;
+    bench_up(&b);
+    const char *lease = lease_of_target(a, "Kustomization", "flux-system", "app");
+    fake_post(
+        b.fake, "objects",
+        arena_printf(a,
+                     "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Restore\",\"metadata\":"
+                     "{\"name\":\"r\",\"namespace\":\"gleaner-system\",\"uid\":\"restore-1\"},"
+                     "\"status\":{\"phase\":\"Held\"}},"
+                     "{\"apiVersion\":\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":"
+                     "{\"name\":\"%s\",\"namespace\":\"gleaner-system\"},\"spec\":"
+                     "{\"holderIdentity\":\"Restore/gleaner-system/r/restore-1\"}}]",
+                     lease));
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    struct outcome o;
+    struct err err;
+    assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &o, &err), 0);
+    assert_int_equal(o.what, OUTCOME_AFTER);
+    assert_string_equal(ready_reason(a, &b, &message), "RestoreInProgress");
+    assert_int_equal(count_files(b.folder, "snapshots"), 0);
+    assert_int_equal(
+        kube_patch(k, a, &KUBE_BACKUP, "gleaner-system", "one", KUBE_PATCH_MERGE,
+                   STR("{\"metadata\":{\"labels\":{\"gleaner.dev/safety-for\":\"restore-1\"}}}"),
+                   NULL, NULL, &err),
+        0);
+    kube_free(k);
+    assert_int_equal(wait_end(start(&b)), 0);
+    assert_int_equal(count_files(b.folder, "snapshots"), 1);
+    bench_down(&b);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    const char *message;
+    bench_up(&b);
+    fake_post(b.fake, "objects",
+              "[{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"password\","
+              "\"namespace\":"
+              "\"gleaner-system\"},\"data\":{\"password\":\"c2hvcnQ=\"}}]");
+    assert_int_equal(wait_end(start(&b)), 0);
+    assert_string_equal(ready_reason(a, &b, &message), "Refused");
+    assert_non_null(strstr(message, "password"));
+    assert_int_equal(count_files(b.folder, "snapshots"), 0);
+    bench_down(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kill_at_every_write),
+        cmocka_unit_test(test_waits_for_the_api_server),
+        cmocka_unit_test(test_waits_for_a_restore),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
