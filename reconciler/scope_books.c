@@ -179,6 +179,16 @@ static int parent_seen(void *ctx, const struct application *parent, struct err *
 
 /* ---- the namespace ---- */
 
+/* True for a namespaced thing of the chain that is content, not an engine's object. */
+static bool is_content(const struct booking *b)
+{
+    const struct engine *engine;
+    const struct kube_type *t;
+    return b->by->relation == MEMBER_CHAIN && *b->entry.ns &&
+           !(engine_of_kind(b->entry.kind, &engine, &t, NULL) == 0 &&
+             streq(t->group, b->entry.group));
+}
+
 /* The namespace that most of the chain's objects lie in, for targets that name none of their own.
  */
 static const char *busiest_ns(struct scope_set *s)
@@ -189,9 +199,7 @@ static const char *busiest_ns(struct scope_set *s)
     str key, best = {0};
     while (map_each(s->books, &at, NULL, &value)) {
         const struct booking *b = value;
-        if (b->by->relation != MEMBER_CHAIN || !*b->entry.ns ||
-            engine_of_kind(b->entry.kind, &(const struct engine *){0},
-                           &(const struct kube_type *){0}, NULL) == 0)
+        if (!is_content(b))
             continue;
         uintptr_t n = (uintptr_t)map_get(counts, str_of(b->entry.ns));
         map_put(counts, str_of(b->entry.ns), (void *)(n + 1));
@@ -217,7 +225,7 @@ static const char *content_ns(struct scope_set *s)
     void *value;
     while (map_each(s->books, &at, NULL, &value)) {
         const struct booking *b = value;
-        own |= b->by->relation == MEMBER_CHAIN && streq(b->entry.ns, app->content_ns);
+        own |= is_content(b) && streq(b->entry.ns, app->content_ns);
     }
     if (own && *app->content_ns)
         return app->content_ns;

@@ -1,0 +1,316 @@
+/* Scope and plan against the fake API server: whose is what, and what a plan says of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "core/json.h"
+#include "fake_child.h"
+#include "kube/types.h"
+#include "reconciler/context.h"
+#include "reconciler/verdict.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CANARY "Y2FuYXJ5LXZhbHVlLTQ3MTE="
+#define KS(name, ns, entries)                                                                      \
+    "{'apiVersion':'kustomize.toolkit.fluxcd.io/"                                                  \
+    "v1','kind':'Kustomization','metadata':{'name':'" name "','namespace':'" ns                    \
+    "'},'spec':{'sourceRef':{'kind':'GitRepository','name':'git'}},"                               \
+    "'status':{'lastAppliedRevision':'main@sha1:0123456789012345678901234567890123456789',"        \
+    "'inventory':{'entries':[" entries "]}}}"
+#define ENTRY(id) "{'id':'" id "','v':'v1'}"
+#define THING(api, kind, name, ns, meta, rest)                                                     \
+    "{'apiVersion':'" api "','kind':'" kind "','metadata':{'name':'" name "','namespace':'" ns     \
+    "'" meta "}" rest "}"
+#define OWNED(api, kind, name, uid)                                                                \
+    ",'ownerReferences':[{'apiVersion':'" api "','kind':'" kind "','name':'" name "','uid':'" uid  \
+    "','controller':true}]"
+
+static const char git[] =
+    "[{'apiVersion':'source.toolkit.fluxcd.io/v1','kind':'GitRepository','metadata':{'name':'git',"
+    "'namespace':'flux-system'},'spec':{'url':'https://user:" CANARY
+    "@git.flux-system.svc/a.git'}}]";
+
+/* Kustomization one and two share namespace app; root holds one. */
+static const char shared[] = "[" KS("root", "flux-system", ENTRY("flux-system_one_kustomize.toolkit.fluxcd.io_Kustomization")) "," KS(
+    "one", "flux-system",
+    ENTRY("app_web_apps_Deployment") "," ENTRY("app_db_apps_StatefulSet") "," ENTRY("far_conf__"
+                                                                                    "ConfigMap") "," ENTRY("far_disk__PersistentVolumeClaim") "," ENTRY(
+        "_app__Namespace")) "," KS("two", "flux-system",
+                                   ENTRY("app_other_apps_Deployment") "," ENTRY(
+                                       "app_theirs__Secret")) "," THING("apps/v1", "Deployment",
+                                                                        "web", "app",
+                                                                        ",'uid':'web'",
+                                                                        "") "," THING("apps/v1",
+                                                                                      "ReplicaSet",
+                                                                                      "web-1",
+                                                                                      "app",
+                                                                                      ",'uid':'web-"
+                                                                                      "1'" OWNED(
+                                                                                          "apps/v1",
+                                                                                          "Deployme"
+                                                                                          "nt",
+                                                                                          "web",
+                                                                                          "web"),
+                                                                                      "") "," THING("v1",
+                                                                                                    "Pod",
+                                                                                                    "web-1-x",
+                                                                                                    "app", OWNED("apps/v1", "ReplicaSet", "web-1", "web-1"), "") "," THING("apps/v1", "StatefulSet", "db", "app", ",'uid':'db'", ",'spec':{'volumeClaimTemplates':[{'metadata':{'name':'data'}}]}") "," THING("v1", "PersistentVolumeClaim", "data-db-0", "app", "", ",'status':{'phase':'Bound'}") "," THING("v1",
+                                                                                                                                                                                                                                                                                                                                                                                                              "PersistentVolumeClaim", "data-db-x",
+                                                                                                                                                                                                                                                                                                                                                                                                              "app",
+                                                                                                                                                                                                                                                                                                                                                                                                              "", ",'status':{'phase':'Bound'}") "," THING("v1",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                           "PersistentVolumeClaim",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                           "disk",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                           "far",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                           "",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                           ",'status':{'phase':'Bound'}") "," THING("v1",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "ConfigMap",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "conf",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "far",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                    "", ",'data':{'a':'1'}") "," THING("v1",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                       "Secret", "unseen",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                       "far",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                       "", ",'data':{'a':'" CANARY "'}") "," THING("v1",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                   "Secret",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                   "hand",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                   "app",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                   "", ",'data':{'a':'" CANARY "'}") "," THING("apps/v1",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               "Deployment", "other", "app",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               ",'uid':'other'", "") "," THING("v1",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               "Secret",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               "theirs", "app", ",'uid':'theirs'", ",'data':{'a':'" CANARY "'}") "," THING("v1",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                           "Secret",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                           "of-theirs",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                           "app",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                           OWNED(
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               "v1",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               "Secret",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               "theirs",
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                               "theirs"),
+                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                           "") "]";
+
+struct bench {
+    struct fake_child *fake;
+    struct kube *kube;
+    struct arena *a;
+    struct context cx;
+};
+
+static void load(struct bench *b, const char *objects)
+{
+    char *json = xstrdup(objects);
+    for (char *p = json; *p; p++) {
+        if (*p == '\'')
+            *p = '"';
+    }
+    fake_post(b->fake, "objects", json);
+    free(json);
+}
+
+static void up(struct bench *b)
+{
+    b->fake = fake_start(NULL);
+    b->kube = fake_client(b->fake);
+    b->a = arena_new();
+    b->cx = (struct context){.kube = b->kube, .ns = "gleaner-system", .program = "/bin/false"};
+    load(b, git);
+}
+
+static void down(struct bench *b)
+{
+    arena_free(b->a);
+    kube_free(b->kube);
+    fake_stop(b->fake);
+}
+
+static const struct subject *find(const struct plan *p, const char *kind, const char *name)
+{
+    for (size_t i = 0; i < p->subject_count; i++) {
+        if (streq(p->subjects[i].type->kind, kind) && streq(p->subjects[i].object.name, name))
+            return &p->subjects[i];
+    }
+    return NULL;
+}
+
+static bool says(const char *const *texts, size_t n, const char *word)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (strstr(texts[i], word))
+            return true;
+    }
+    return false;
+}
+
+static void assert_place(const struct plan *p, const char *kind, const char *name, bool core)
+{
+    const struct subject *x = find(p, kind, name);
+    if (!x)
+        fail_msg("%s %s is not in the plan", kind, name);
+    if (x->core != core)
+        fail_msg("%s %s: core is %d", kind, name, x->core);
+}
+
+static void test_shared_namespace(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, shared);
+    if (plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", false, &p, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(p.ns, "app");
+    assert_false(p.alone);
+    assert_place(&p, "Deployment", "web", true);
+    assert_place(&p, "ReplicaSet", "web-1", true);
+    assert_place(&p, "Pod", "web-1-x", true);
+    assert_place(&p, "PersistentVolumeClaim", "data-db-0", true);
+    assert_place(&p, "Secret", "hand", false);
+    assert_place(&p, "PersistentVolumeClaim", "data-db-x", false);
+    assert_place(&p, "Kustomization", "one", false);
+    assert_place(&p, "ConfigMap", "conf", true);
+    assert_place(&p, "Namespace", "app", true);
+    assert_string_equal(find(&p, "Pod", "web-1-x")->verdict.rule, "regenerated");
+    assert_int_equal(find(&p, "Secret", "hand")->verdict.keep, KEEP_OBJECT);
+    assert_null(find(&p, "Deployment", "other"));
+    assert_null(find(&p, "Secret", "theirs"));
+    assert_null(find(&p, "Secret", "of-theirs"));
+    assert_null(find(&p, "Secret", "unseen"));
+    assert_int_equal(p.claim_count, 1);
+    assert_string_equal(p.claims[0], "data-db-0");
+    assert_true(says(p.problems, p.problem_count, "far/disk"));
+    assert_true(says(p.problems, p.problem_count, "namespace far"));
+    assert_true(says(p.warnings, p.warning_count, "data-db-x"));
+    down(&b);
+}
+
+/* A remote inside the cluster is no proof, and its password is nowhere. */
+static void test_remote_of_this_cluster(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, shared);
+    assert_int_equal(plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", false, &p, &err),
+                     0);
+    assert_int_equal(p.declared.reachable, REACHABLE_UNKNOWN);
+    assert_non_null(strstr(p.declared.why, "this very cluster"));
+    assert_string_equal(find(&p, "Deployment", "web")->verdict.rule, "git-not-proven");
+    json_t *j CLEANUP_JSON = plan_json(&p);
+    struct buf text CLEANUP(buf_free) = {0};
+    json_print(&text, j);
+    assert_null(strstr(text.p, CANARY));
+    assert_non_null(strstr(text.p, "\"reachable\":\"unknown\""));
+    buf_reset(&text);
+    plan_print(&text, &p);
+    assert_null(strstr(text.p, CANARY));
+    assert_non_null(strstr(text.p, "Secret app/hand"));
+    down(&b);
+}
+
+/* The root's chain goes through one; its parent's books make one declared by root. */
+static void test_chain(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, shared);
+    assert_int_equal(plan_make(&b.cx, b.a, "Kustomization", "flux-system", "root", false, &p, &err),
+                     0);
+    assert_string_equal(p.ns, "app");
+    assert_int_equal(p.app_count, 2);
+    assert_string_equal(p.apps[1].object.name, "one");
+    assert_place(&p, "StatefulSet", "db", true);
+    assert_true(find(&p, "Kustomization", "one")->booked);
+    assert_false(find(&p, "Kustomization", "root")->booked);
+    assert_string_equal(find(&p, "Kustomization", "root")->verdict.rule, "application");
+    down(&b);
+}
+
+static void test_alone(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, shared);
+    assert_int_equal(kube_delete(b.kube, &KUBE_KUSTOMIZATION, "flux-system", "two", NULL, &err), 0);
+    assert_int_equal(plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", true, &p, &err),
+                     0);
+    assert_true(p.alone);
+    assert_place(&p, "Secret", "hand", true);
+    assert_place(&p, "Secret", "of-theirs", true);
+    assert_int_equal(p.claim_count, 2);
+    for (size_t i = 0; i < p.subject_count; i++) {
+        if (p.subjects[i].core)
+            assert_int_equal(p.subjects[i].verdict.keep, KEEP_OBJECT);
+    }
+    down(&b);
+}
+
+static void test_nothing(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, "[" KS("empty", "flux-system", "") "]");
+    assert_int_equal(
+        plan_make(&b.cx, b.a, "Kustomization", "flux-system", "empty", false, &p, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_non_null(strstr(err.msg, "empty"));
+    assert_int_equal(plan_make(&b.cx, b.a, "Kustomization", "flux-system", "none", false, &p, &err),
+                     -1);
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+    assert_int_equal(plan_make(&b.cx, b.a, "Deployment", "app", "web", false, &p, &err), -1);
+    assert_int_equal(err.kind, ERR_INVALID);
+    down(&b);
+}
+
+/* What may not be listed is named, not forgotten. */
+static void test_forbidden(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, shared);
+    fake_post(b.fake, "faults",
+              "{\"match\":{\"method\":\"GET\",\"path\":\"/namespaces/app/secrets\"},\"times\":0,"
+              "\"do\":\"status\",\"code\":403}");
+    assert_int_equal(plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", false, &p, &err),
+                     0);
+    assert_true(says(p.problems, p.problem_count, "secrets in namespace app"));
+    fake_clear_faults(b.fake);
+    fake_post(b.fake, "faults",
+              "{\"match\":{\"method\":\"GET\",\"path\":\"/namespaces/app/secrets\"},\"times\":0,"
+              "\"do\":\"status\",\"code\":500}");
+    assert_int_equal(plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", false, &p, &err),
+                     -1);
+    assert_int_equal(err.kind, ERR_UNAVAILABLE);
+    down(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shared_namespace),
+        cmocka_unit_test(test_remote_of_this_cluster),
+        cmocka_unit_test(test_chain),
+        cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_forbidden),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
