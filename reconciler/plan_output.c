@@ -97,6 +97,14 @@ static void print_fields(struct buf *out, const struct verdict *v)
         buf_printf(out, "  %-7s   %s\n", "", v->fields[i]);
 }
 
+/* What is not proven is said once, at the top, with the whole reason. */
+static const char *short_reason(const struct verdict *v)
+{
+    return v->class == VERDICT_DECLARED_UNPROVEN && streq(v->rule, "git-not-proven")
+               ? "declared, but nobody proves that Git still holds it: see above"
+               : v->reason;
+}
+
 static void print_kept(struct buf *out, const struct plan *p)
 {
     buf_puts(out, "\nKEPT     OBJECT\n");
@@ -107,7 +115,7 @@ static void print_kept(struct buf *out, const struct plan *p)
         const char *slash = *x->object.ns ? "/" : "";
         buf_printf(out, "  %-7s%s %s%s%s  [%s] %s\n", verdict_keep_name(x->verdict.keep),
                    x->type->kind, x->object.ns, slash, x->object.name,
-                   verdict_class_name(x->verdict.class), x->verdict.reason);
+                   verdict_class_name(x->verdict.class), short_reason(&x->verdict));
         print_fields(out, &x->verdict);
     }
 }
