@@ -114,6 +114,11 @@ void manage_update(const struct request *r, const json_t *before, json_t *now, c
     json_t *set CLEANUP_JSON = fields_changed(old, new);
     json_t *gone CLEANUP_JSON = fields_changed(new, old);
     json_t *managed = managed_of(now);
+    /* As in the real server: who has no managers, gets none by an update. */
+    if (before && json_array_size(managed) == 0) {
+        prune(now);
+        return;
+    }
     json_t *mine = entry_of(managed, r->manager, "Update", sub);
     struct taking others = {managed, mine};
     fields_each(set, take, &others);
@@ -329,6 +334,20 @@ static json_t *applied_content(const struct request *r, const json_t *body)
     return c;
 }
 
+/* The fields of an object without managers belong to a manager of that name from the first apply
+ * on. */
+static void claim_before_first_apply(const struct request *r, json_t *object)
+{
+    json_t *managed = managed_of(object);
+    json_t *was CLEANUP_JSON = content(object);
+    json_t *set CLEANUP_JSON = fields_of(was);
+    struct request other = *r;
+    other.manager = "before-first-apply";
+    if (json_array_size(managed) == 0)
+        set_entry(managed, &other, "Update", NULL, set);
+    prune(object);
+}
+
 int apply_patch(struct request *r, const json_t *live, const json_t *body, bool force,
                 json_t **ret_object, json_t **ret_set, struct answer *a)
 {
@@ -341,6 +360,8 @@ int apply_patch(struct request *r, const json_t *live, const json_t *body, bool 
     if (check.refused)
         return -1;
     json_t *object CLEANUP_JSON = live ? json_deep_copy(live) : json_deep_copy(body);
+    if (live)
+        claim_before_first_apply(r, object);
     json_t *managed = at(object, "metadata", "managedFields");
     json_t *mine = entry_of(managed, r->manager, "Apply", r->sub);
     struct conflicts c = {.live = live, .applied = applied, .managed = managed, .mine = mine};

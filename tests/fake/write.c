@@ -58,6 +58,18 @@ static void keep(json_t *now, const json_t *live, const char *name)
         json_object_del(metadata, name);
 }
 
+/* Empty maps and lists of metadata are not kept: Go's omitempty. */
+static void drop_empty(json_t *object)
+{
+    static const char *const names[] = {"annotations", "labels", "finalizers", "ownerReferences"};
+    json_t *metadata = ensure(object, "metadata");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        json_t *v = json_object_get(metadata, names[i]);
+        if (v && json_object_size(v) == 0 && json_array_size(v) == 0)
+            json_object_del(metadata, names[i]);
+    }
+}
+
 json_t *scale_of(const struct ftype *t, const json_t *o)
 {
     (void)t;
@@ -146,6 +158,7 @@ static int create(struct request *r, json_t *body, json_t *apply_set, struct ans
     if (check_new(r, o, a) < 0)
         return -1;
     json_t *metadata = ensure(o, "metadata");
+    drop_empty(o);
     new_uid(uid);
     now_text(now);
     set_text(metadata, "uid", uid);
@@ -232,6 +245,7 @@ static void keep_identity(const struct ftype *t, const json_t *live, json_t *now
         "generateName", "deletionTimestamp", "deletionGracePeriodSeconds"};
     for (size_t i = 0; i < ARRAY_LEN(kept); i++)
         keep(now, live, kept[i]);
+    drop_empty(now);
     set_text(now, "apiVersion", type_api_version(t));
     set_text(now, "kind", t->t.kind);
     if (!at(now, "metadata", "managedFields"))
