@@ -28,21 +28,22 @@ static char *url_of(struct backend *b, const struct backend_file *f)
     return buf_take(&url);
 }
 
-/* The error of an answer that is not a success. */
-static int refuse(const struct http_answer *a, struct err *err)
+static int rest_headers(void *ctx, struct http_headers *to, struct err *err)
 {
-    enum err_kind kind = a->status == 404   ? ERR_NOT_FOUND
-                         : a->status == 401 ? ERR_UNAUTHORIZED
-                         : a->status == 403 ? ERR_FORBIDDEN
-                         : a->status == 416 ? ERR_CORRUPT
-                         : a->status == 413 ? ERR_TOO_LARGE
-                         : a->status == 429 ? ERR_BUSY
-                         : a->status == 507 ? ERR_IO
-                         : a->status >= 500 ? ERR_UNAVAILABLE
-                                            : ERR_INVALID;
-    err_set(err, kind, "the server answered %ld", a->status);
-    err->http = (int)a->status;
-    return -1;
+    const struct http_request *r = ctx;
+    (void)err;
+    http_add_header(to, "Accept: application/vnd.x.restic.rest.v2");
+    if (r->method == HTTP_POST)
+        http_add_header(to, "Content-Type: application/octet-stream");
+    return 0;
+}
+
+static int rest_do(struct backend *b, struct http_request *r, struct http_answer *ret_answer,
+                   struct err *err)
+{
+    r->headers = rest_headers;
+    r->ctx = r;
+    return http_do(rest_of(b)->http, r, ret_answer, err);
 }
 
 static int rest_create(struct backend *b, struct err *err)
@@ -50,9 +51,9 @@ static int rest_create(struct backend *b, struct err *err)
     char *url CLEANUP(free_p) = xasprintf("%s?create=true", rest_of(b)->url);
     struct http_answer a = {0};
     struct http_request r = {.method = HTTP_POST, .url = url};
-    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+    if (rest_do(b, &r, &a, err) < 0)
         return err_wrap(err, "creating the repository's folders (rest)");
-    return a.status == 200 ? 0 : refuse(&a, err);
+    return a.status == 200 ? 0 : http_refuse(&a, err);
 }
 
 static int rest_stat(struct backend *b, const struct backend_file *f, uint64_t *ret_size,
@@ -61,10 +62,10 @@ static int rest_stat(struct backend *b, const struct backend_file *f, uint64_t *
     char *url CLEANUP(free_p) = url_of(b, f);
     struct http_answer a = {0};
     struct http_request r = {.method = HTTP_HEAD, .url = url};
-    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+    if (rest_do(b, &r, &a, err) < 0)
         return -1;
     if (a.status != 200)
-        return refuse(&a, err);
+        return http_refuse(&a, err);
     if (a.length < 0)
         return err_set(err, ERR_INVALID, "the server did not tell the file's length");
     *ret_size = (uint64_t)a.length;
@@ -77,7 +78,7 @@ static int rest_save(struct backend *b, const struct backend_file *f, const void
     char *url CLEANUP(free_p) = url_of(b, f);
     struct http_answer a = {0};
     struct http_request r = {.method = HTTP_POST, .url = url, .body = p, .body_n = n};
-    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+    if (rest_do(b, &r, &a, err) < 0)
         return -1;
     if (a.status == 200 || a.status == 201)
         return 0;
@@ -90,7 +91,7 @@ static int rest_save(struct backend *b, const struct backend_file *f, const void
         if (size == n)
             return 0;
     }
-    return refuse(&a, err);
+    return http_refuse(&a, err);
 }
 
 static int rest_load(struct backend *b, const struct backend_file *f, uint64_t offset, size_t n,
@@ -98,26 +99,9 @@ static int rest_load(struct backend *b, const struct backend_file *f, uint64_t o
 {
     char *url CLEANUP(free_p) = url_of(b, f);
     struct http_answer a = {0};
-    struct http_request r = {.method = HTTP_GET, .url = url, .out = out, .max = max};
-    bool ranged = n != BACKEND_ALL || offset > 0;
-    if (n == 0)
-        return 0;
-    if (ranged) {
-        r.range = true;
-        r.from = offset;
-        r.n = n;
-    }
-    size_t before = out->n;
-    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
-        return -1;
-    if (ranged && a.status == 200)
-        return err_set(err, ERR_UNSUPPORTED, "the server does not give parts of files");
-    if (a.status != (ranged ? 206 : 200))
-        return refuse(&a, err);
-    if (n != BACKEND_ALL && out->n - before != n)
-        return err_set(err, ERR_CORRUPT, "%zu bytes instead of %zu from offset %llu",
-                       out->n - before, n, (unsigned long long)offset);
-    return 0;
+    struct http_request r = {.url = url, .headers = rest_headers, .ctx = &r};
+    int done = http_load(rest_of(b)->http, &r, offset, n, max, out, &a, err);
+    return done == 0 ? http_refuse(&a, err) : MIN(done, 0);
 }
 
 /* [{"name":"...","size":1}, ...] */
@@ -157,10 +141,10 @@ static int rest_list(struct backend *b, enum backend_type type, backend_list_fn 
     struct http_answer a = {0};
     struct http_request r = {
         .method = HTTP_GET, .url = url, .out = &text, .max = STORE_REST_LIST_MAX};
-    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+    if (rest_do(b, &r, &a, err) < 0)
         return -1;
     if (a.status != 200)
-        return refuse(&a, err);
+        return http_refuse(&a, err);
     struct json_in in CLEANUP(json_in_free);
     json_in_text(&in, buf_view(&text), err);
     if (json_in_null(&in) > 0)
@@ -173,9 +157,9 @@ static int rest_remove(struct backend *b, const struct backend_file *f, struct e
     char *url CLEANUP(free_p) = url_of(b, f);
     struct http_answer a = {0};
     struct http_request r = {.method = HTTP_DELETE, .url = url};
-    if (http_do(rest_of(b)->http, &r, &a, err) < 0)
+    if (rest_do(b, &r, &a, err) < 0)
         return -1;
-    return a.status == 200 || a.status == 204 || a.status == 404 ? 0 : refuse(&a, err);
+    return a.status == 200 || a.status == 204 || a.status == 404 ? 0 : http_refuse(&a, err);
 }
 
 static void rest_close(struct backend *b)
@@ -202,8 +186,14 @@ int backend_open_rest(const struct backend_rest_options *options, struct backend
     str url = str_of(options->url);
     if (!str_starts(url, "http://") && !str_starts(url, "https://"))
         return err_set(err, ERR_INVALID, "a REST repository needs a URL of http:// or https://");
+    struct http_options o = {.ca_pem = options->ca_pem,
+                             .user = options->user,
+                             .password = options->password,
+                             .token_file = options->token_file,
+                             .timeout_seconds = options->timeout_seconds,
+                             .retry_seconds = options->retry_seconds};
     struct http *http;
-    if (http_new(options, &http, err) < 0)
+    if (http_new(&o, &http, err) < 0)
         return -1;
     struct rest *r = xcalloc(1, sizeof *r);
     r->base.ops = &rest_ops;
