@@ -114,9 +114,9 @@ check "Restore of a Backup that is not there" ends_badly restore "bad-absent-$$"
 apply_restore "bad-failed-$$" "bad-object-$$"
 check "Restore of a Backup that failed" ends_badly restore "bad-failed-$$" "bad-object-$$"
 
+must "the volume has something new" write_fresh shop shop-0
 must "shop is backed up" backup_app "bad-pack-$$" shop
-# The largest pack is the one with the volume's bytes.
-pack=$(find "$(store_folder shop)/data" -type f -printf '%s %p\n' | sort -rn | sed -n '1s/^[0-9]* //p')
+pack=$(fresh_pack shop)
 mv "$pack" "$work/pack"
 apply_restore "bad-pack-$$" "bad-pack-$$"
 check "Restore of a backup whose pack is missing names the pack" ends_badly restore "bad-pack-$$" "$(basename "$pack" | cut -c1-8)"

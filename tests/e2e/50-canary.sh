@@ -36,13 +36,14 @@ watch_processes() {
 }
 watch_processes &
 watcher=$!
+must "the volume has something new" write_fresh shop shop-0
 check "a backup of each succeeds" backup_app "canary-shop-$$" shop
 check "and of the other" backup_app "canary-blog-$$" blog
 kubectl -n shop delete secret shop-courier >/dev/null
 apply_restore "canary-$$" "canary-shop-$$"
 check "a restore succeeds" ended_as restore "canary-$$" Done 300
 # Failing ways: a wrong password, and a pack that is not there.
-pack=$(find "$(store_folder shop)/data" -type f -printf '%s %p\n' | sort -rn | sed -n '1s/^[0-9]* //p')
+pack=$(fresh_pack shop)
 mv "$pack" "$folder/pack"
 apply_restore "canary-bad-$$" "canary-shop-$$"
 check "a restore fails" ended_as restore "canary-bad-$$" Failed 120

@@ -164,6 +164,13 @@ stock_restic() { # NAMESPACE ARGUMENTS...
     shift
     RESTIC_REPOSITORY=$repository RESTIC_PASSWORD_FILE=$password RESTIC_CACHE_DIR=$work/restic-cache restic --no-lock -q "$@"
 }
+# What is put on the volume now lies in a pack of its own after the next backup: the largest new one.
+write_fresh() { # NAMESPACE POD
+    kubectl -n "$1" exec "$2" -- sh -c 'head -c 3000000 /dev/urandom >/data/ledger/fresh' </dev/null && touch "$work/fresh"
+}
+fresh_pack() { # NAMESPACE
+    find "$(store_folder "$1")/data" -type f -newer "$work/fresh" -printf '%s %p\n' | sort -rn | sed -n '1s/^[0-9]* //p'
+}
 snapshot_of() { kubectl -n gleaner-system get backup "$1" -o jsonpath='{.status.snapshot}'; }
 # backup_files BACKUP NAMESPACE: the paths in its snapshot.
 backup_files() { stock_restic "$2" ls "$(snapshot_of "$1")" | grep '^/'; }
