@@ -199,6 +199,8 @@ int restore_residue(struct restore *r, struct err *err)
     int rc = restore_residue_pass(r, true, err);
     if (rc != STEP_NEXT)
         return rc;
+    if (restore_forget_copies(r, err) < 0)
+        return -1;
     if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
         stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
         return -1;

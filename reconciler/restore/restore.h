@@ -176,6 +176,9 @@ int restore_look_for_pods(struct restore *r, bool stopping, const char **ret_wai
  * the platform. */
 bool restore_skips(const struct item *it);
 
+/* Takes the note of a stopped workload off the ReplicaSets that it was copied to. */
+int restore_forget_copies(struct restore *r, struct err *err) must_check;
+
 /* One pass over the residue: fields that Git does not hold, put back on objects that are there. */
 int restore_residue_pass(struct restore *r, bool last, struct err *err) must_check;
 

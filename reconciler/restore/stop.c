@@ -2,6 +2,7 @@
  * are scaled to 0; whatever else mounts a target claim is refused by name. */
 #include "reconciler/restore/restore.h"
 #include "reconciler/mover_pod.h"
+#include "reconciler/restore/prepare.h"
 #include "reconciler/restore/workload.h"
 
 static const struct kube_type *stoppable(const char *group, const char *kind)
@@ -183,6 +184,35 @@ static int start_ours(void *ctx, const struct kube_object *o, struct err *err)
     return 0;
 }
 
+/* The Deployment controller copies a Deployment's annotations to its ReplicaSet, our note too, and
+ * never takes one back. Until its own look at the Deployment is fresh it may copy again. */
+static int forget_copy(void *ctx, const struct kube_object *o, struct err *err)
+{
+    struct starting *s = ctx;
+    struct stopped note;
+    struct err why;
+    if (stopped_read(s->r->a, o, &note, &why) < 0 || !note.text || !streq(note.uid, s->r->uid))
+        return 0;
+    const char *body = arena_printf(s->r->a,
+                                    "{\"metadata\":{\"uid\":\"%s\",\"annotations\":"
+                                    "{\"" STOPPED_ANNOTATION "\":null}}}",
+                                    o->uid);
+    if (kube_patch(s->r->cx->kube, s->r->a, s->type, o->ns, o->name, KUBE_PATCH_MERGE, str_of(body),
+                   NULL, NULL, &why) < 0 &&
+        why.kind != ERR_NOT_FOUND && why.kind != ERR_CONFLICT)
+        return err_set(err, why.kind, "%s", why.msg);
+    return 0;
+}
+
+int restore_forget_copies(struct restore *r, struct err *err)
+{
+    struct starting s = {r, &KUBE_REPLICASET};
+    struct kube_list opts = {.ns = restore_content_ns(r)};
+    if (!*restore_content_ns(r))
+        return 0;
+    return kube_list(r->cx->kube, &KUBE_REPLICASET, &opts, forget_copy, &s, NULL, err);
+}
+
 /* Every workload of the namespace that carries our note, whatever the backup says. */
 int restore_stop_undo(struct restore *r, struct err *err)
 {
@@ -195,5 +225,5 @@ int restore_stop_undo(struct restore *r, struct err *err)
         if (kube_list(r->cx->kube, types[i], &opts, start_ours, &s, NULL, err) < 0)
             return -1;
     }
-    return STEP_NEXT;
+    return restore_forget_copies(r, err) < 0 ? -1 : STEP_NEXT;
 }
