@@ -1,5 +1,6 @@
 #include "store/backend.h"
 
+#include "store/backend_s3.h"
 #include "store/layout.h"
 
 /* "local: keys/0123abcd…": what a message calls a file. */
@@ -128,11 +129,20 @@ int backend_open_url(const char *url, const struct backend_rest_options *rest,
         options.url = url + strlen("rest:");
         return backend_open_rest(&options, ret_backend, err);
     }
+    if (str_starts(u, "s3:")) {
+        struct backend_s3_options options = {0};
+        if (rest) {
+            options.ca_pem = rest->ca_pem;
+            options.timeout_seconds = rest->timeout_seconds;
+            options.retry_seconds = rest->retry_seconds;
+        }
+        return backend_open_s3_url(url + strlen("s3:"), &options, ret_backend, err);
+    }
     const char *colon = strchr(url, ':'), *slash = strchr(url, '/');
     if (colon && (!slash || colon < slash))
-        return err_set(
-            err, ERR_UNSUPPORTED,
-            "repository '%.*s:…': only /path, local:/path and rest:http(s)://… are supported",
-            (int)(colon - url), url);
+        return err_set(err, ERR_UNSUPPORTED,
+                       "repository '%.*s:…': only /path, local:/path, rest:http(s)://… and "
+                       "s3:… are supported",
+                       (int)(colon - url), url);
     return backend_open_local(url, ret_backend, err);
 }

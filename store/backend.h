@@ -116,8 +116,9 @@ struct backend_rest_options {
 int backend_open_rest(const struct backend_rest_options *options, struct backend **ret_backend,
                       struct err *err) must_check;
 
-/* restic's forms: /path, local:path, rest:http(s)://...; `rest` gives what the URL cannot say (its
- * url is not used) and may be NULL. ERR_UNSUPPORTED names any other scheme. */
+/* restic's forms: /path, local:path, rest:http(s)://..., s3:... (store/backend_s3.h; credentials
+ * and region as the environment says); `rest` gives what the URL cannot say (its url is not used;
+ * of it s3: takes CA and times) and may be NULL. ERR_UNSUPPORTED names any other scheme. */
 int backend_open_url(const char *url, const struct backend_rest_options *rest,
                      struct backend **ret_backend, struct err *err) must_check;
 

@@ -18,6 +18,7 @@
 #define STORE_INDEX_TEXT_MAX (1u << 30)  /* plaintext of an index file; it is streamed */
 #define STORE_SCRYPT_MEMORY (256u << 20) /* 128 * N * r of a key file */
 #define STORE_REST_LIST_MAX (256u << 20) /* one REST listing */
+#define STORE_S3_PAGE_MAX (4u << 20)     /* one page of an S3 listing: 1000 objects */
 
 /* Counts. */
 #define STORE_KEYS_MAX 1000
@@ -26,6 +27,7 @@
 #define STORE_INDEX_SECONDS 600     /* or this long after the last one */
 #define STORE_PACKS_MAX 0x7ffffff0u /* packs of one repository */
 #define STORE_TREE_DEPTH 2048       /* directories below each other */
+#define STORE_S3_FILES_MAX 4000000  /* files of one type in a bucket: 40 bytes each for a list */
 #define STORE_SNAPSHOTS_MAX 1000000
 #define STORE_LOCKS_MAX 10000 /* lock files that are looked at */
 

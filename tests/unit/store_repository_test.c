@@ -103,7 +103,7 @@ static void test_urls(void **state)
     (void)state;
     struct backend *b;
     struct err err;
-    assert_int_equal(backend_open_url("s3:bucket/x", NULL, &b, &err), -1);
+    assert_int_equal(backend_open_url("azure:bucket:/x", NULL, &b, &err), -1);
     assert_int_equal(err.kind, ERR_UNSUPPORTED);
     assert_int_equal(backend_open_url("rest:ftp://x", NULL, &b, &err), -1);
     assert_int_equal(err.kind, ERR_INVALID);
