@@ -12,7 +12,9 @@
 static void restore_free(struct restore *r)
 {
     status_free(&r->st);
-    stored_close(r->archive);
+    stored_keep(r->archive);
+    if (r->archive && r->phase >= PHASE_DONE) /* nothing more is read, for now or for ever */
+        stored_drop();
     if (r->types)
         kube_discovery_free(r->types);
 }

@@ -1,5 +1,7 @@
 #include "reconciler/restore/stored.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "store/stream.h"
@@ -41,22 +43,60 @@ static int load_json(struct stored *s, const char *path, json_t **ret, struct er
     return 0;
 }
 
-int stored_open(struct context *cx, struct arena *a, const char *store, const char *content_ns,
-                const char *snapshot, struct stored **ret, struct err *err)
+/* One is kept open: one Restore works at a time. */
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct stored *kept;
+
+static struct stored *swap_kept(struct stored *s)
 {
-    struct stored *s = arena_new_of(a, struct stored);
-    s->a = a;
-    if (store_open(cx, a, store, content_ns, false, &s->opened, err) < 0)
-        return err_wrap(err, "the repository of namespace %s", content_ns);
+    pthread_mutex_lock(&kept_lock);
+    struct stored *old = kept;
+    kept = s;
+    pthread_mutex_unlock(&kept_lock);
+    return old;
+}
+
+static int open_anew(struct context *cx, struct stored *s, const struct stored_question *q,
+                     struct err *err)
+{
+    if (store_open(cx, s->own, q->store, q->content_ns, false, &s->opened, err) < 0)
+        return err_wrap(err, "the repository of namespace %s", q->content_ns);
+    if (q->mover && !s->opened.mover_password[0]) {
+        /* The repository is there; its key for this namespace is not. */
+        store_close(&s->opened);
+        if (store_open(cx, s->own, q->store, q->content_ns, true, &s->opened, err) < 0)
+            return err_wrap(err, "the repository of namespace %s", q->content_ns);
+    }
     /* A snapshot refers to packs that are in the index by then: first the snapshot, then the index.
      */
-    if (snapshot_find(s->opened.repo, snapshot, NULL, a, &s->snapshot, err) < 0 ||
+    if (snapshot_find(s->opened.repo, q->snapshot, NULL, s->own, &s->snapshot, err) < 0 ||
         repository_load_index(s->opened.repo, err) < 0 ||
         load_json(s, SNAPSHOT_META_PLAN, &s->plan, err) < 0 ||
-        load_json(s, SNAPSHOT_META_BACKUP, &s->backup, err) < 0) {
-        stored_close(s);
-        return err_wrap(err, "snapshot %.8s", snapshot);
+        load_json(s, SNAPSHOT_META_BACKUP, &s->backup, err) < 0)
+        return err_wrap(err, "snapshot %.8s", q->snapshot);
+    return 0;
+}
+
+int stored_open(struct context *cx, struct arena *a, const struct stored_question *q,
+                struct stored **ret, struct err *err)
+{
+    char key[sizeof((struct stored){0}.key)];
+    snprintf(key, sizeof key, "%.64s %.64s %s", q->uid, q->snapshot, q->mover ? "mover" : "");
+    struct stored *s = swap_kept(NULL);
+    if (s && streq(s->key, key)) {
+        s->a = a;
+        *ret = s;
+        return 0;
     }
+    stored_close(s);
+    s = xcalloc(1, sizeof *s);
+    s->own = s->a = arena_new();
+    memcpy(s->key, key, sizeof key);
+    if (open_anew(cx, s, q, err) < 0) {
+        stored_close(s);
+        return -1;
+    }
+    s->a = a;
     *ret = s;
     return 0;
 }
@@ -67,8 +107,20 @@ void stored_close(struct stored *s)
         return;
     json_decref(s->plan);
     json_decref(s->backup);
-    s->plan = s->backup = NULL;
     store_close(&s->opened);
+    arena_free(s->own);
+    free(s);
+}
+
+void stored_keep(struct stored *s)
+{
+    if (s)
+        stored_close(swap_kept(s));
+}
+
+void stored_drop(void)
+{
+    stored_close(swap_kept(NULL));
 }
 
 /* ---- the list ---- */

@@ -26,17 +26,32 @@ struct item {
 };
 
 struct stored {
-    struct arena *a;
+    struct arena *a;   /* of the reconcile that reads: items and texts */
+    struct arena *own; /* of the snapshot's own facts */
     struct opened opened;
     struct snapshot snapshot;
     json_t *plan, *backup; /* /meta/plan.json, /meta/backup.json */
+    char key[200];
 };
 
-/* Opens the repository of `content_ns` in a store and finds the snapshot. The archive lives until
- * stored_close. NOT_FOUND: no such store, repository or snapshot. */
-int stored_open(struct context *cx, struct arena *a, const char *store, const char *content_ns,
-                const char *snapshot, struct stored **ret, struct err *err) must_check;
+/* What is to be opened, and for whom. */
+struct stored_question {
+    const char *uid; /* of the Restore */
+    const char *store, *content_ns, *snapshot;
+    bool mover; /* a mover will work on it: the namespace's key is made if it is not there */
+};
+
+/* Opens the repository and finds the snapshot; or takes the one that an earlier step of the same
+ * Restore left open in this process, because opening costs a tenth of a second of scrypt and the
+ * index. The caller owns it until stored_keep or stored_close. NOT_FOUND: no such store, repository
+ * or snapshot. */
+int stored_open(struct context *cx, struct arena *a, const struct stored_question *q,
+                struct stored **ret, struct err *err) must_check;
 void stored_close(struct stored *s); /* accepts NULL */
+
+/* Leaves it open for the next step; whatever another Restore had left is closed. Accepts NULL. */
+void stored_keep(struct stored *s);
+void stored_drop(void); /* closes what was kept */
 
 /* The files of an area (SNAPSHOT_RESOURCES, ...), in the order in which they are to be made: first
  * before normal before after-owner; then by kind (accounts, secrets, configuration, the rest, jobs,

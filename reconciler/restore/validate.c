@@ -96,7 +96,12 @@ int restore_archive(struct restore *r, struct stored **ret, struct err *err)
         const char *snapshot = json_text_at(r->st.now, "source", "snapshot", NULL);
         if (!store || !snapshot)
             return err_set(err, ERR_CORRUPT, "Restore %s: status.source is broken", r->name);
-        if (stored_open(r->cx, r->a, store, restore_content_ns(r), snapshot, &r->archive, err) < 0)
+        struct stored_question q = {.uid = r->uid,
+                                    .store = store,
+                                    .content_ns = restore_content_ns(r),
+                                    .snapshot = snapshot,
+                                    .mover = r->phase == PHASE_VOLUMES};
+        if (stored_open(r->cx, r->a, &q, &r->archive, err) < 0)
             return err_wrap(err, "store %s", store);
     }
     *ret = r->archive;
