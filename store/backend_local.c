@@ -259,6 +259,8 @@ static int local_remove(struct backend *b, const struct backend_file *f, struct 
     if (unlink(path) < 0 && errno != ENOENT)
         return err_errno(err, errno, "%s", path);
     char *folder CLEANUP(free_p) = parent_of(path);
+    if (access(folder, F_OK) < 0 && errno == ENOENT)
+        return 0; /* of a data file that never was, not even the folder is there */
     return sync_folder(folder, err);
 }
 
