@@ -150,6 +150,15 @@ process_is_current() {
     process_pid "$1" >/dev/null && read -r _ _ digest <"$procs/$1" && [ "$digest" = "$2" ]
 }
 
+# What runs on must hold nothing of its caller open: a lock that it inherited would never be free again.
+close_inherited() {
+    local fd
+    for fd in /proc/"$BASHPID"/fd/*; do
+        fd=${fd##*/}
+        [ "$fd" -le 2 ] || eval "exec $fd>&-"
+    done
+}
+
 started= # names of the processes that this script has started
 
 # start_process NAME [-e VAR=VALUE]... [-f FILE]... COMMAND...: keeps the process running. If it
@@ -176,7 +185,7 @@ start_process() {
     stop_unrecorded "$name" "$1"
     mkdir -p "$logs" "$procs" "$state/home" "$state/tmp"
     [ ! -f "$logs/$name.log" ] || mv -f "$logs/$name.log" "$logs/$name.log.1"
-    (cd "$state" && exec env -i "${env[@]}" setsid "$@" >"$logs/$name.log" 2>&1 </dev/null 8>&- 9>&-) &
+    (close_inherited && cd "$state" && exec env -i "${env[@]}" setsid "$@" >"$logs/$name.log" 2>&1 </dev/null) &
     pid=$!
     started+=" $name "
     start=$(start_time $pid) || die "$name ended at once: $(tail -n 3 "$logs/$name.log")"
