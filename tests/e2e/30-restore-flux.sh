@@ -9,6 +9,7 @@ release_before=$(object_state shop helmrelease shop)
 kustomization_before=$(object_state flux-system kustomization shop)
 files_before=$(volume_state shop $pod)
 database_before=$(secret_value shop shop-database password)
+account_before=$(secret_value shop shop-payment account)
 owners_payment=$(owners shop secret shop-payment)
 owners_courier=$(owners shop secret shop-courier)
 job_status=$(kubectl -n shop get job shop-import -o json | jq -cS '.status | del(.conditions[].lastProbeTime)')
@@ -47,7 +48,7 @@ check "what the shop had written is back" orders_are_back
 check "the chart's Secret is back with its value" same "$database_before" "$(secret_value shop shop-database password)"
 check "the hand-made Secret is back" same courier-key-made-by-hand "$(secret_value shop shop-courier key)"
 check "the added key is back" same payment-token-filled-in "$(secret_value shop shop-payment token)"
-check "the declared key beside it is untouched" same merchant-4711 "$(secret_value shop shop-payment account)"
+check "the declared key beside it is untouched" same "$account_before" "$(secret_value shop shop-payment account)"
 check "the fields of the mended Secret belong to whom they belonged" same "$owners_payment" "$(owners shop secret shop-payment)"
 check "those of the hand-made Secret too" same "$owners_courier" "$(owners shop secret shop-courier)"
 check "the finished Job is back, with its status" same "$job_status" \

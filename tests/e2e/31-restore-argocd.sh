@@ -7,6 +7,7 @@ pod=$(pod_of blog)
 application_before=$(object_state argocd application blog)
 files_before=$(volume_state blog "$pod")
 first_before=$(kubectl -n blog exec "$pod" -- cat /data/first)
+user_before=$(secret_value blog blog-admin user)
 owners_admin=$(owners blog secret blog-admin)
 job_status=$(kubectl -n blog get job blog-import -o json | jq -cS '.status')
 
@@ -28,7 +29,7 @@ check "the bytes are back: content, modes, owners, times, links" same "$files_be
 check "the overwritten file is as it was" same "$first_before" "$(kubectl -n blog exec "$pod" -- cat /data/first)"
 check "the hand-made Secret is back" same mail-key-made-by-hand "$(secret_value blog blog-mail key)"
 check "the added key is back" same blog-password-filled-in "$(secret_value blog blog-admin password)"
-check "the declared key beside it is there" same editor "$(secret_value blog blog-admin user)"
+check "the declared key beside it is there" same "$user_before" "$(secret_value blog blog-admin user)"
 password_owners() { jq -c 'map(select(.fieldsV1 | tostring | contains("f:password")) | .manager)' <<<"$1"; }
 check "the added key belongs to whom it belonged" same "$(password_owners "$owners_admin")" "$(password_owners "$(owners blog secret blog-admin)")"
 check "the finished Job is back, with its status" same "$job_status" "$(kubectl -n blog get job blog-import -o json | jq -cS '.status')"
