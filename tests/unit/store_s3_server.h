@@ -45,7 +45,7 @@ static struct s3_server {
     bool echo; /* errors repeat the access key in their words */
 
     int requests, sessions;
-    char host[128];
+    char host[128], date[32];
 } s3_server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline enum MHD_Result s3_answer(struct MHD_Connection *c, unsigned status, const char *p,
@@ -256,6 +256,8 @@ static inline enum MHD_Result s3_serve(struct MHD_Connection *c, const char *url
     const char *code, *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
     s3_server.requests++;
     snprintf(s3_server.host, sizeof s3_server.host, "%s", host ? host : "");
+    const char *date = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "x-amz-date");
+    snprintf(s3_server.date, sizeof s3_server.date, "%s", date ? date : "");
     if (s3_server.drop > 0) {
         s3_server.drop--;
         return MHD_NO;
