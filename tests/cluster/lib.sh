@@ -19,6 +19,7 @@ logs=$state/logs
 procs=$state/procs
 kubelet_root=$state/kubelet
 git_root=$state/git
+s3_root=$state/s3
 volumes=$state/volumes
 admin_kubeconfig=$state/admin.kubeconfig
 
@@ -49,6 +50,10 @@ proxy_health_port=20256
 proxy_metrics_port=20249
 git_port=3080
 git_url=http://$address:$git_port
+s3_port=3090
+s3_url=https://$address:$s3_port
+s3_access_key=gleaner-test
+s3_secret_key=gleaner-test-secret
 
 busybox_image=gleaner.test/busybox:1
 pause_image=gleaner.test/pause:1
