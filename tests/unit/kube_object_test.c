@@ -436,6 +436,47 @@ static void test_secret_messages_are_cut(void **state)
     kube_free(k);
 }
 
+/* A 422 about anything may quote what was written: a password in a container's environment. */
+static void test_refused_values_are_cut(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *cause, *want;
+    } rows[] = {
+        {"Invalid value: \\\"hun\\\\\\\"ter2: x\\\": must be short",
+         "env: Invalid value: must be short"},
+        {"Invalid value: v1.EnvVar{Value:\\\"hunter2\\\"}: must be short", "env: Invalid value"},
+        {"Invalid value: \\\"hunter2", "env: Invalid value"},
+        {"Invalid value: 700: must be less", "env: Invalid value: must be less"},
+        {"Duplicate value: \\\"hunter2\\\"", "env: Duplicate value"},
+        {"Forbidden: field is immutable", "env: Forbidden: field is immutable"},
+        {"Required value: x: Invalid value: hunter2", "env: Required value: x: "},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char body[640];
+        snprintf(body, sizeof body,
+                 "{\"kind\":\"Status\",\"reason\":\"Invalid\",\"message\":\"env: hunter2\","
+                 "\"details\":{\"name\":\"p\",\"kind\":\"Pod\",\"causes\":[{\"field\":\"env\","
+                 "\"message\":\"%s\"}]}}",
+                 rows[i].cause);
+        struct canned c = {.status = 422, .body = body};
+        struct kube *k = canned_client(&c);
+        struct arena *a = arena_new();
+        struct err err = {0};
+        struct kube_object o;
+        assert_int_equal(kube_create(k, a, &KUBE_POD, "n", STR("{}"), NULL, &o, &err), -1);
+        char want[128];
+        snprintf(want, sizeof want, "Pod \"p\" is invalid: %s", rows[i].want);
+        assert_string_equal(err.msg, want);
+        c.body = "{\"kind\":\"Status\",\"reason\":\"Invalid\",\"message\":\"x: Invalid value: "
+                 "hunter2\"}";
+        assert_int_equal(kube_create(k, a, &KUBE_POD, "n", STR("{}"), NULL, &o, &err), -1);
+        assert_null(strstr(err.msg, "hunter2"));
+        arena_free(a);
+        kube_free(k);
+    }
+}
+
 static void test_names_are_needed(void **state)
 {
     (void)state;
@@ -478,6 +519,7 @@ int main(void)
         cmocka_unit_test(test_error_kinds),
         cmocka_unit_test(test_retry_after),
         cmocka_unit_test(test_secret_messages_are_cut),
+        cmocka_unit_test(test_refused_values_are_cut),
         cmocka_unit_test(test_names_are_needed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
