@@ -216,7 +216,8 @@ static int argocd_hold(struct kube *k, struct arena *a, struct application *app,
     }
     struct hold fresh = marker_fresh(a, restore, restore_uid);
     fresh.added = adds_enabled(&o) ? STR("[\"" ENABLED_POINTER "\"]") : STR("[]");
-    fresh.before = ours ? h.before : before_text(a, &o);
+    /* Also on a hold that a person took off: what stands there now is theirs, and goes back. */
+    fresh.before = before_text(a, &o);
     fresh.state = ours ? h.state : "held";
     json_t *body CLEANUP_JSON = hold_body(&o, marker_text(a, &fresh));
     if (patch(k, a, app, KUBE_PATCH_MERGE, body, false, &o, err) < 0 ||
@@ -284,6 +285,9 @@ static int argocd_mark_cleared(struct kube *k, struct arena *a, const struct app
         return -1;
     if (streq(h.state, "cleared"))
         return 0;
+    if (is_operating(o.raw))
+        return err_set(err, ERR_REFUSED, "%s: somebody started a sync during the hold",
+                       application_title(a, app));
     const char *old = kube_annotation(a, &o, MARKER_ANNOTATION);
     h.state = "cleared";
     json_t *body CLEANUP_JSON =

@@ -204,11 +204,25 @@ static int one_source(struct kube *k, struct arena *a, const struct application 
     return find_credentials(k, a, app, s, err);
 }
 
+/* What the live objects were made from. While they equal Git, that is the revision that they were
+ * compared with, status.sync; else it is the last sync that succeeded, the last of status.history:
+ * a newer commit that was only compared, or whose sync failed, has not made them. */
+static str applied_revisions(str raw)
+{
+    str sync = raw_at(raw, "status", "sync", NULL), last = {0};
+    if (raw_is(raw_get(sync, "status"), "Synced"))
+        return sync;
+    struct raw_iter it = raw_iter(raw_at(raw, "status", "history", NULL));
+    for (str entry; raw_next(&it, NULL, &entry);)
+        last = entry;
+    return last;
+}
+
 int argocd_sources(struct kube *k, struct arena *a, const struct application *app,
                    struct sources *ret, struct err *err)
 {
     str raw = app->object.raw, spec = raw_get(raw, "spec");
-    str sync = raw_at(raw, "status", "sync", NULL), many = raw_get(spec, "sources");
+    str applied = applied_revisions(raw), many = raw_get(spec, "sources");
     struct sources found = {.n = 0};
     if (raw_get(spec, "sourceHydrator").p) {
         struct source *s = source_add(&found);
@@ -217,7 +231,7 @@ int argocd_sources(struct kube *k, struct arena *a, const struct application *ap
         *ret = found;
         return 0;
     }
-    struct raw_iter items = raw_iter(many), revisions = raw_iter(raw_get(sync, "revisions"));
+    struct raw_iter items = raw_iter(many), revisions = raw_iter(raw_get(applied, "revisions"));
     for (str item; raw_next(&items, NULL, &item);) {
         str revision = {0};
         raw_next(&revisions, NULL, &revision);
@@ -225,7 +239,7 @@ int argocd_sources(struct kube *k, struct arena *a, const struct application *ap
             return -1;
     }
     if (!found.n && one_source(k, a, app, raw_get(spec, "source"),
-                               raw_text(a, sync, "revision", NULL), &found, err) < 0)
+                               raw_text(a, applied, "revision", NULL), &found, err) < 0)
         return -1;
     if (found.n == SOURCES_MAX)
         found.at[SOURCES_MAX - 1].unproven = "there are more sources than can be asked";

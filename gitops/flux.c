@@ -269,6 +269,10 @@ static int flux_settled(struct kube *k, struct arena *a, const struct applicatio
     const char *asked = kube_annotation(a, &o, FLUX_REQUESTED_AT);
     const char *handled = raw_text(a, o.raw, "status", "lastHandledReconcileAt", NULL);
     bool traced = our_trace(a, &o);
+    struct hold h;
+    if (hold_read(a, &o, &h)) /* a newer one: to remove our trace would be to lift it */
+        return not_yet(ret_settled, why, why_n, "%s %s/%s is held by Restore %s", o.kind, o.ns,
+                       o.name, h.restore);
     if (traced && asked && !streq(asked, handled))
         return not_yet(ret_settled, why, why_n, "%s %s/%s has not answered yet", o.kind, o.ns,
                        o.name);

@@ -1,6 +1,7 @@
 /* Flux: where a declaration comes from. A Kustomization has its source; a HelmRelease has that of
  * its parents, which hold the release itself, and its chart's. */
 #include "gitops/flux.h"
+#include "gitops/helm.h"
 #include "gitops/marker.h"
 #include "gitops/parents.h"
 #include "gitops/source.h"
@@ -67,6 +68,11 @@ static int git_source(struct kube *k, struct arena *a, const char *ns, const cha
     row->ref = followed_ref(a, spec, row->revision);
     row->secret_ns = secret ? o.ns : "";
     row->secret_name = secret ? secret : "";
+    if (raw_true(raw_get(spec, "recurseSubmodules")))
+        row->unproven = "it takes in Git submodules, which are not asked";
+    struct raw_iter includes = raw_iter(raw_get(spec, "include"));
+    if (raw_next(&includes, NULL, NULL))
+        row->unproven = "it includes other GitRepositories, which are not asked";
     if (provider && *provider && !streq(provider, "generic"))
         row->unproven = arena_printf(a, "its credentials come from %s", provider);
     return 0;
@@ -147,6 +153,34 @@ static int parent_sources(struct kube *k, struct arena *a, const struct applicat
     return 0;
 }
 
+/* The books of a release are those of its deployed revision. Only if that is the newest one, made
+ * by Flux of what the HelmRelease says now, do its sources prove them. */
+static int release_current(struct kube *k, struct arena *a, const struct application *app,
+                           struct sources *s, struct err *err)
+{
+    str raw = app->object.raw, first = {0};
+    int64_t generation, attempted, recorded = 0;
+    struct helm_storage stored;
+    const char *why = NULL;
+    if (helm_storage_read(k, a, app->storage_ns, app->release, false, &stored, err) < 0)
+        return -1;
+    struct raw_iter it = raw_iter(raw_at(raw, "status", "history", NULL));
+    raw_next(&it, NULL, &first);
+    if (stored.newest != stored.deployed)
+        why = arena_printf(a, "its newest revision %lld is '%s': what runs is not what it says",
+                           (long long)stored.newest, stored.newest_status);
+    else if (!raw_int(raw_get(first, "version"), &recorded) || recorded != stored.newest)
+        why = arena_printf(a, "revision %lld of its release was not made by Flux",
+                           (long long)stored.newest);
+    else if (!raw_int(raw_at(raw, "metadata", "generation", NULL), &generation) ||
+             !raw_int(raw_at(raw, "status", "lastAttemptedGeneration", NULL), &attempted) ||
+             attempted != generation)
+        why = "its newest change has not been released";
+    if (why)
+        unproven(a, s, app->type->kind, app->object.ns, app->object.name, why);
+    return 0;
+}
+
 static int sources_at(struct kube *k, struct arena *a, const struct application *app, int depth,
                       struct sources *s, struct err *err)
 {
@@ -158,7 +192,7 @@ static int sources_at(struct kube *k, struct arena *a, const struct application 
     if (depth > NESTED_MAX)
         return err_set(err, ERR_UNSUPPORTED, "%s is declared through too many releases",
                        application_title(a, app));
-    if (parent_sources(k, a, app, depth, s, err) < 0)
+    if (release_current(k, a, app, s, err) < 0 || parent_sources(k, a, app, depth, s, err) < 0)
         return -1;
     return chart_source(k, a, app, s, err);
 }

@@ -17,23 +17,30 @@ static int is_child(void *ctx, const struct book_entry *e, struct err *err)
     (void)err;
     struct wanted *w = ctx;
     const struct kube_object *o = &w->child->object;
-    if (streq(e->group, w->child->type->group) && streq(e->kind, o->kind) && streq(e->ns, o->ns) &&
-        streq(e->name, o->name))
+    if (!e->seed && streq(e->group, w->child->type->group) && streq(e->kind, o->kind) &&
+        streq(e->ns, o->ns) && streq(e->name, o->name))
         w->found = true;
     return 0;
 }
 
-/* Adds the parent if it really holds the child, and is not there yet. */
+/* Adds the parent if its books hold the child, and it is not there yet. Labels and managedFields
+ * alone are no proof: both stay on a child that Git has dropped and that was not pruned. */
 static int add_if_holds(struct kube *k, struct arena *a, const struct application *child,
                         const struct application *parent, struct parents *ret, struct err *err)
 {
     for (size_t i = 0; i < ret->n; i++)
         if (streq(ret->at[i].object.uid, parent->object.uid))
             return 0;
-    struct wanted w = {child, evidence_applied(a, parent->engine, &child->object)};
-    if (!w.found && parent->engine->books(k, a, parent, is_child, &w, err) < 0 &&
-        err->kind != ERR_CORRUPT)
-        return -1;
+    struct wanted w = {child, false};
+    if (evidence_seed(a, &child->object))
+        return 0; /* once put there, and not held since */
+    if (parent->engine->books(k, a, parent, is_child, &w, err) < 0) {
+        bool unreadable =
+            err->kind == ERR_CORRUPT || err->kind == ERR_TOO_LARGE || err->kind == ERR_INVALID;
+        if (!unreadable)
+            return -1;
+        w.found = false;
+    }
     if (w.found && ret->n < PARENTS_MAX)
         ret->at[ret->n++] = *parent;
     return 0;

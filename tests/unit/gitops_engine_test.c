@@ -508,6 +508,165 @@ static void test_argocd_settled_drops_trace(void **state)
     assert_string_equal(json_text_at(json_array_get(left, 0), "manager", NULL), "kubectl");
 }
 
+/* A hold that came meanwhile is no trace to tidy up: nothing is written. */
+static void test_settled_leaves_a_newer_hold(void **state)
+{
+    struct kube *k = *state;
+    struct err err;
+    char why[256] = "";
+    bool settled = false;
+    serves("GET", HR_PATH, 200,
+           helm_release(",\"annotations\":{" MARKER(
+                            "[]", "{}") ",\"reconcile.fluxcd.io/requestedAt\":\"T\"},"
+                                        "\"managedFields\":[{\"manager\":\"gleaner\"}]",
+                        ",\"suspend\":true", "\"lastHandledReconcileAt\":\"T\""));
+    struct application app = read_app(k, true);
+    buf_reset(&server.sent);
+    assert_int_equal(engine_flux.settled(k, a, &app, &settled, why, sizeof why, &err), 0);
+    assert_false(settled);
+    assert_non_null(strstr(why, "g/r"));
+    assert_int_equal(server.sent.n, 0);
+}
+
+/* Somebody enabled automation during the hold: that is what a resume gives back. */
+static void test_argocd_hold_again(void **state)
+{
+    struct kube *k = *state;
+    struct err err;
+    const char *marked =
+        ",\"annotations\":{" MARKER("[]", "{\\\"enabled\\\":false,\\\"owners\\\":[]}") "}";
+    serves("GET", APP_PATH, 200,
+           application(marked, ",\"syncPolicy\":{\"automated\":{\"enabled\":true}}", ""));
+    serves("PATCH", APP_PATH, 200, application(marked, DISABLED, ""));
+    struct application app = read_app(k, false);
+    assert_int_equal(engine_argocd.hold(k, a, &app, "g/r", "ru", &err), 0);
+    json_t *body CLEANUP_JSON = sent_body("PATCH application/merge-patch+json ?");
+    const char *marker = json_text_at(body, "metadata", "annotations", MARKER_ANNOTATION, NULL);
+    assert_true(str_is(raw_at(str_of(marker), "before", "enabled", NULL), "true"));
+}
+
+static void test_argocd_clear_refuses_a_sync(void **state)
+{
+    struct kube *k = *state;
+    struct err err;
+    serves("GET", APP_PATH, 200,
+           application(",\"annotations\":{" MARKER("[\\\"x\\\"]", "{}") "}", DISABLED,
+                       "\"operationState\":{\"phase\":\"Running\"}"));
+    struct application app = read_app(k, false);
+    buf_reset(&server.sent);
+    assert_int_equal(engine_argocd.mark_cleared(k, a, &app, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_int_equal(server.sent.n, 0);
+}
+
+/* ---- sources ---- */
+
+#define COMMIT_A "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define COMMIT_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+static void test_argocd_applied_revision(void **state)
+{
+    struct kube *k = *state;
+    static const struct {
+        const char *status, *commit;
+    } rows[] = {
+        {"\"sync\":{\"status\":\"Synced\",\"revision\":\"" COMMIT_B "\"},"
+         "\"history\":[{\"revision\":\"" COMMIT_A "\"}]",
+         COMMIT_B},
+        /* compared with B, but made from A */
+        {"\"sync\":{\"status\":\"OutOfSync\",\"revision\":\"" COMMIT_B "\"},"
+         "\"history\":[{\"revision\":\"" COMMIT_B "\"},{\"revision\":\"" COMMIT_A "\"}]",
+         COMMIT_A},
+        {"\"sync\":{\"status\":\"OutOfSync\",\"revision\":\"" COMMIT_B "\"}", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err err;
+        struct sources s;
+        server.n = 0;
+        serves("GET", "/namespaces/argocd/secrets", 200, LIST("Secret", ""));
+        serves("GET", APP_PATH, 200,
+               application("", ",\"source\":{\"repoURL\":\"https://git/x\",\"path\":\".\"}",
+                           rows[i].status));
+        struct application app = read_app(k, false);
+        assert_int_equal(engine_argocd.sources(k, a, &app, &s, &err), 0);
+        assert_int_equal(s.n, 1);
+        if (!streq(s.at[0].commit, rows[i].commit))
+            fail_msg("row %zu: %s", i, s.at[0].commit);
+    }
+}
+
+#define KS_LABELS                                                                                  \
+    ",\"labels\":{\"kustomize.toolkit.fluxcd.io/name\":\"root\","                                  \
+    "\"kustomize.toolkit.fluxcd.io/namespace\":\"flux-system\"},\"managedFields\":[{\"manager\":"  \
+    "\"kustomize-controller\",\"operation\":\"Apply\",\"fieldsV1\":{\"f:spec\":{}}}]"
+
+/* The reasons why a HelmRelease is not proven by its sources, one a line. */
+static const char *unproven_reasons(struct kube *k)
+{
+    struct err err;
+    struct sources s;
+    struct buf b CLEANUP(buf_free) = {0};
+    struct application app = read_app(k, true);
+    if (engine_flux.sources(k, a, &app, &s, &err) < 0)
+        fail_msg("%s", err.msg);
+    for (size_t i = 0; i < s.n; i++)
+        if (*s.at[i].unproven)
+            buf_printf(&b, "%s\n", s.at[i].unproven);
+    return arena_strdup(a, b.p ? b.p : "");
+}
+
+static void test_flux_proofs(void **state)
+{
+    struct kube *k = *state;
+    static const struct {
+        const char *held, *repository, *storage, *status, *want;
+    } rows[] = {
+        {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", NULL},
+        /* its labels and managers name the Kustomization, whose books do not hold it any more */
+        {"shop_x_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "made by hand"},
+        {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "failed",
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "revision 2 is 'failed'"},
+        {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":1}]", "not made by Flux"},
+        {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
+         "\"lastAttemptedGeneration\":1,\"history\":[{\"version\":2}]", "has not been released"},
+        {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", ",\"recurseSubmodules\":true", "deployed",
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "submodules"},
+        {"shop_db_helm.toolkit.fluxcd.io_HelmRelease",
+         ",\"include\":[{\"repository\":{\"name\":\"y\"}}]", "deployed",
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "includes"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        server.n = 0;
+        secret_list(rows[i].storage);
+        serves("GET", "/kustomizations/root", 200,
+               arena_printf(a,
+                            "{\"apiVersion\":\"kustomize.toolkit.fluxcd.io/v1\",\"kind\":"
+                            "\"Kustomization\",\"metadata\":{\"name\":\"root\",\"namespace\":"
+                            "\"flux-system\",\"uid\":\"u9\"},\"spec\":{\"sourceRef\":{\"kind\":"
+                            "\"GitRepository\",\"name\":\"git\"}},\"status\":{\"inventory\":{"
+                            "\"entries\":[{\"id\":\"%s\",\"v\":\"v2\"}]},"
+                            "\"lastAppliedRevision\":\"main@sha1:" COMMIT_A "\"}}",
+                            rows[i].held));
+        serves("GET", "/gitrepositories/git", 200,
+               arena_printf(a,
+                            "{\"apiVersion\":\"source.toolkit.fluxcd.io/v1\",\"kind\":"
+                            "\"GitRepository\",\"metadata\":{\"name\":\"git\",\"namespace\":"
+                            "\"flux-system\"},\"spec\":{\"url\":\"https://git/x\"%s}}",
+                            rows[i].repository));
+        serves("GET", HR_PATH, 200,
+               helm_release(KS_LABELS,
+                            ",\"chart\":{\"spec\":{\"sourceRef\":{\"kind\":\"GitRepository\","
+                            "\"name\":\"git\",\"namespace\":\"flux-system\"}}}",
+                            rows[i].status));
+        const char *got = unproven_reasons(k);
+        if (rows[i].want ? !strstr(got, rows[i].want) : *got)
+            fail_msg("row %zu: %s", i, got);
+    }
+}
+
 static void test_engine_of_kind(void **state)
 {
     (void)state;
@@ -536,6 +695,11 @@ int main(void)
         TEST(test_argocd_quiet),
         TEST(test_argocd_resume),
         TEST(test_argocd_settled_drops_trace),
+        TEST(test_settled_leaves_a_newer_hold),
+        TEST(test_argocd_hold_again),
+        TEST(test_argocd_clear_refuses_a_sync),
+        TEST(test_argocd_applied_revision),
+        TEST(test_flux_proofs),
         TEST(test_engine_of_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
