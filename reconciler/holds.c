@@ -1,7 +1,6 @@
 #include "reconciler/holds.h"
 
 #include "core/log.h"
-#include "core/map.h"
 #include "gitops/engine.h"
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/restore.h"
@@ -78,7 +77,9 @@ static int on_workload(void *ctx, const struct kube_object *o, struct err *err)
                      .object_uid = arena_strdup(l->a, o->uid),
                      .restore = broken ? "" : s.restore,
                      .uid = broken ? "" : s.uid,
-                     .state = broken ? "broken" : "stopped"};
+                     .state = broken      ? "broken"
+                              : s.cleared ? "cleared"
+                                          : "stopped"};
     if (look_at_restore(l->k, l->a, &h, err) < 0)
         return -1;
     return l->each(l->ctx, &h, err);
@@ -113,8 +114,9 @@ static int free_application(struct kube *k, struct arena *a, const struct held *
         return -1;
     if (engine->read(k, a, type, h->ns, h->name, &app, &why) < 0)
         return why.kind == ERR_NOT_FOUND ? 0 : err_set(err, why.kind, "%s", why.msg);
-    if (!hold_read(a, &app.object, &mark))
-        return 0;
+    if (!hold_read(a, &app.object, &mark) || !streq(mark.uid, h->uid) ||
+        !streq(mark.state, h->state))
+        return 0; /* free, or another hold than the one that was looked at */
     if (engine->resume(k, a, &app, err) < 0)
         return err_wrap(err, "resuming %s %s/%s", h->type->kind, h->ns, h->name);
     return 0;
@@ -126,7 +128,10 @@ static int free_workload(struct kube *k, struct arena *a, const struct held *h, 
     struct err why;
     if (kube_get(k, a, h->type, h->ns, h->name, &o, &why) < 0)
         return why.kind == ERR_NOT_FOUND ? 0 : err_set(err, why.kind, "%s", why.msg);
-    return workload_start(k, a, h->type, &o, err);
+    struct stopped s;
+    if (stopped_read(a, &o, &s, err) < 0)
+        return -1;
+    return s.text && streq(s.uid, h->uid) ? workload_start(k, a, h->type, &o, err) : 0;
 }
 
 int holds_free(struct kube *k, struct arena *a, const struct held *h, bool force, struct err *err)
@@ -145,7 +150,6 @@ int holds_free(struct kube *k, struct arena *a, const struct held *h, bool force
 struct sweep {
     struct context *cx;
     struct arena *a;
-    struct map *cleared; /* uids of Restores that are gone and whose holds must stay */
 };
 
 static void tell(struct sweep *s, const struct held *h, bool warning, const char *note)
@@ -165,16 +169,12 @@ static int sweep_one(void *ctx, const struct held *h, struct err *err)
     struct sweep *s = ctx;
     if (!h->orphan)
         return 0;
-    if (h->application && !streq(h->state, "held")) {
-        map_put(s->cleared, str_of(h->uid), s);
+    if (streq(h->state, "cleared") || streq(h->state, "broken")) {
         tell(s, h, true,
-             "its Restore is gone, and had begun to change the target: the engine stays held. "
-             "Restore "
+             "its Restore is gone, and had begun to change the target: it stays as it is. Restore "
              "again, or give everything back as it is: gleaner holds --free");
         return 0;
     }
-    if (streq(h->state, "broken") || (!h->application && map_get(s->cleared, str_of(h->uid))))
-        return 0;
     if (holds_free(s->cx->kube, s->a, h, false, err) < 0)
         return -1;
     tell(s, h, false, "its Restore is gone and had changed nothing: given back");
@@ -200,8 +200,7 @@ static int tidy_one(void *ctx, const struct application *app, struct err *err)
 
 int holds_sweep(struct context *cx, struct arena *a, struct err *err)
 {
-    struct map *cleared CLEANUP(map_free_p) = map_new(NULL);
-    struct sweep s = {cx, a, cleared};
+    struct sweep s = {cx, a};
     if (holds_each(cx->kube, a, sweep_one, &s, err) < 0)
         return -1;
     return applications_each(cx->kube, a, tidy_one, &s, err);

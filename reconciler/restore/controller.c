@@ -7,6 +7,8 @@
 #include "core/log.h"
 #include "reconciler/restore/restore.h"
 
+enum { GO_BACK_AGAIN_MS = 10000 };
+
 /* ---- reading ---- */
 
 static void restore_free(struct restore *r)
@@ -65,6 +67,7 @@ void restore_event(struct restore *r, bool warning, bool everywhere, const char 
     va_start(ap, fmt);
     vsnprintf(note, sizeof note, fmt, ap);
     va_end(ap);
+    text_mend(note);
     log_line(warning ? LOG_WARN : LOG_INFO, note, "restore", r->name, "reason", reason, NULL);
     if (!r->cx->events)
         return;
@@ -87,6 +90,7 @@ int restore_wait(struct restore *r, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(r->why, sizeof r->why, fmt, ap);
     va_end(ap);
+    text_mend(r->why);
     return STEP_WAIT;
 }
 
@@ -199,10 +203,19 @@ static int finish(struct restore *r, enum restore_phase p, const char *reason, c
     return clean_up(r, err);
 }
 
+/* Texts of others may be cut within a character or hold none: JSON would refuse them. */
+static const char *printable(struct arena *a, const char *text)
+{
+    struct buf raw CLEANUP(buf_free) = {0};
+    raw_add_string(&raw, str_of(text));
+    return raw_string(a, buf_view(&raw)).p;
+}
+
 /* From now on the undos run, last phase first; then the Restore ends in `end`. */
 static int begin_ending(struct restore *r, enum restore_phase end, const char *reason,
                         const char *message, bool abandon, struct err *err)
 {
+    message = printable(r->a, message);
     status_set(&r->st, "ending",
                json_pack("{s:s, s:s, s:s, s:b}", "phase", restore_phases[end].name, "reason",
                          reason, "message", message, "abandon", abandon));
@@ -227,11 +240,28 @@ static enum restore_phase previous_undo(enum restore_phase p)
     return PHASE_MAX;
 }
 
+/* Never given up: something of ours is still on somebody's objects. */
+static int cannot_go_back(struct restore *r, const struct err *cause, struct err *err)
+{
+    const char *in = restore_phases[r->phase].name, *text = printable(r->a, cause->msg);
+    if (cause->kind == ERR_CANCELLED || cause->kind == ERR_CONFLICT)
+        return err_set(err, cause->kind, "undoing %s: %s", in, cause->msg);
+    status_progress(&r->st, "GoingBackFailed", "undoing %s: %s. Trying again", in, text);
+    if (restore_save(r, err) < 0)
+        return -1;
+    restore_event(r, true, true, "GoingBackFailed", "undoing %s: %s. Trying again", in, text);
+    r->wait_ms = GO_BACK_AGAIN_MS;
+    return STEP_WAIT;
+}
+
 static int go_back(struct restore *r, struct err *err)
 {
     const struct phase *ph = &restore_phases[r->phase];
     if (ph->undo) {
-        int rc = ph->undo(r, err);
+        struct err why;
+        int rc = ph->undo(r, &why);
+        if (rc < 0)
+            return cannot_go_back(r, &why, err);
         if (rc != STEP_NEXT)
             return rc;
     }
@@ -250,11 +280,18 @@ static int go_back(struct restore *r, struct err *err)
 static int hold_there(struct restore *r, const char *reason, const char *message, struct err *err)
 {
     const char *in = restore_phases[r->phase].name;
-    const char *text = arena_printf(
+    bool given_back = r->phase > PHASE_RESUME;
+    const char *text = printable(
         r->a,
-        "%s: %s. The engine stays held. When the cause is gone: "
-        "kubectl annotate restore -n %s %s --overwrite gleaner.dev/request=resume:$RANDOM",
-        in, message, r->ns, r->name);
+        arena_printf(
+            r->a,
+            "%s: %s. %s. When the cause is gone: "
+            "kubectl annotate restore -n %s %s --overwrite gleaner.dev/request=resume:$RANDOM",
+            in, message, given_back ? "The engine was given back already" : "The engine stays held",
+            r->ns, r->name));
+    struct err why;
+    if (r->phase == PHASE_VOLUMES && restore_volumes_abort(r, &why) < 0)
+        log_err("a mover was not removed yet", &why, "restore", r->name);
     status_stalled(&r->st, reason, "%s", text);
     status_condition(&r->st, "Held", "True", reason, "%s", text);
     status_set(&r->st, "heldIn", json_string(in));
@@ -292,6 +329,42 @@ static int fail(struct restore *r, const struct err *cause, struct err *err)
     return begin_ending(r, PHASE_FAILED, reason_of(cause->kind), message, false, err);
 }
 
+/* ---- going on after Held ---- */
+
+/* Whatever was freed, started or written while it was Held: the holds stand again and are proven;
+ * in Volumes and before, workloads are stopped again and every volume is looked at again. */
+static int make_ready_again(struct restore *r, struct err *err)
+{
+    int rc = restore_volumes_abort(r, err);
+    if (rc == STEP_NEXT && r->phase < PHASE_RESUME)
+        rc = restore_hold_again(r, err);
+    if (rc == STEP_NEXT && r->phase <= PHASE_VOLUMES)
+        rc = restore_stop(r, err);
+    if (rc != STEP_NEXT)
+        return rc;
+    size_t i;
+    json_t *row;
+    json_array_foreach(restore_claims(r), i, row)
+    {
+        if (r->phase <= PHASE_VOLUMES)
+            json_object_set_new(row, "state", json_string("Pending"));
+    }
+    status_set(&r->st, "goingOn", NULL);
+    return restore_save(r, err) < 0 ? -1 : STEP_NEXT;
+}
+
+static int run_step(struct restore *r, struct err *err)
+{
+    if (json_is_true(json_object_get(r->st.now, "goingOn"))) {
+        int rc = make_ready_again(r, err);
+        if (rc != STEP_NEXT)
+            return rc;
+    }
+    if (r->phase > PHASE_CLEAR && r->phase < PHASE_RESUME && restore_check_holds(r, err) < 0)
+        return -1;
+    return restore_phases[r->phase].run(r, err);
+}
+
 /* ---- people's answers ---- */
 
 static bool before_clear(enum restore_phase p)
@@ -314,6 +387,7 @@ static int answer_request(struct restore *r, struct err *err)
     if (str_is(verb, "resume") && r->phase == PHASE_HELD && held != PHASE_MAX) {
         restore_event(r, false, false, "Resumed", "going on with %s, as asked",
                       restore_phases[held].name);
+        status_set(&r->st, "goingOn", json_true());
         return set_phase(r, held, err) < 0 ? -1 : 1;
     }
     if (str_is(verb, "resume") && r->phase == PHASE_RESUME && r->manual) {
@@ -407,7 +481,8 @@ static int try_again(struct restore *r, const struct err *cause, struct err *err
 {
     const struct phase *ph = &restore_phases[r->phase];
     if (err_is_transient(cause) && cause->kind != ERR_CANCELLED) {
-        status_progress(&r->st, "Retrying", "%s: %s. Trying again", ph->name, cause->msg);
+        status_progress(&r->st, "Retrying", "%s: %s. Trying again", ph->name,
+                        printable(r->a, cause->msg));
         struct err why;
         if (restore_save(r, &why) == 0)
             restore_event(r, true, false, "Retrying", "%s: %s", ph->name, cause->msg);
@@ -420,7 +495,7 @@ static int run_phase(struct restore *r, struct err *err)
 {
     const struct phase *ph = &restore_phases[r->phase];
     struct err why = {0};
-    int rc = ph->run(r, &why);
+    int rc = run_step(r, &why);
     if (rc == STEP_NEXT && ph->next == PHASE_DONE)
         return finish(r, PHASE_DONE, "Restored",
                       arena_printf(r->a, "%s %s/%s is as backup %s has it",

@@ -184,7 +184,54 @@ int restore_clear(struct restore *r, struct err *err)
             return err_wrap(err, "marking %s", restore_hold_name(r, i));
         restore_hold_state(r, i, "cleared");
     }
-    return STEP_NEXT;
+    return restore_mark_workloads(r, err) < 0 ? -1 : STEP_NEXT;
+}
+
+/* ---- while it is held ---- */
+
+int restore_check_holds(struct restore *r, struct err *err)
+{
+    for (size_t i = 0; i < restore_hold_count(r); i++) {
+        struct application app;
+        struct hold h;
+        bool quiet;
+        char why[400];
+        if (restore_hold_read(r, i, &app, NULL, err) < 0)
+            return -1;
+        if (!hold_read(r->a, &app.object, &h) || !streq(h.uid, r->uid))
+            return err_set(err, ERR_REFUSED, "somebody took the hold off %s",
+                           restore_hold_name(r, i));
+        /* Whether it is quiet was proven before; here only that nobody gave the engine back. */
+        if (app.engine->quiet(r->cx->kube, r->a, &app, &quiet, why, sizeof why, err) < 0)
+            return err_wrap(err, "the hold of %s does not stand", restore_hold_name(r, i));
+    }
+    return 0;
+}
+
+/* An application that was made anew meanwhile is held as it is now. */
+static int adopt_new_uid(struct restore *r, size_t i, struct err *err)
+{
+    const struct engine *engine;
+    const struct kube_type *type;
+    struct application app;
+    if (engine_of_kind(row_text(r, i, "kind"), &engine, &type, err) < 0)
+        return -1;
+    if (engine->read(r->cx->kube, r->a, type, row_text(r, i, "namespace"), row_text(r, i, "name"),
+                     &app, err) < 0)
+        return err_wrap(err, "%s", restore_hold_name(r, i));
+    if (streq(app.object.uid, row_text(r, i, "uid")))
+        return 0;
+    json_object_set_new(json_array_get(rows(r), i), "uid", json_string(app.object.uid));
+    return restore_save(r, err);
+}
+
+int restore_hold_again(struct restore *r, struct err *err)
+{
+    for (size_t i = 0; i < restore_hold_count(r); i++)
+        if (adopt_new_uid(r, i, err) < 0)
+            return -1;
+    int rc = restore_quiet(r, err);
+    return rc == STEP_NEXT ? restore_clear(r, err) : rc;
 }
 
 /* ---- giving back ---- */
@@ -199,9 +246,15 @@ static int resume_all(struct restore *r, struct err *err)
             continue;
         if (restore_hold_read(r, i, &app, &gone, err) < 0)
             return -1;
-        if (!gone && hold_read(r->a, &app.object, &h) && streq(h.uid, r->uid) &&
-            app.engine->resume(r->cx->kube, r->a, &app, err) < 0)
+        bool ours = !gone && hold_read(r->a, &app.object, &h) && streq(h.uid, r->uid);
+        if (ours && app.engine->resume(r->cx->kube, r->a, &app, err) < 0)
             return err_wrap(err, "resuming %s", restore_hold_name(r, i));
+        if (!ours && !gone && streq(row_text(r, i, "state"), "cleared"))
+            restore_event(
+                r, true, false, "HoldWasTakenOff",
+                "%s was not held any more when it was to be given back: see whether it is as "
+                "you want it",
+                restore_hold_name(r, i));
         restore_hold_state(r, i, "resumed");
     }
     return 0;

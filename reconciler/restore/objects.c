@@ -129,7 +129,7 @@ int restore_recreate(struct restore *r, struct err *err)
             return -1;
     if (recreate_charts(r, types, err) < 0)
         return -1;
-    return restore_stop_undo(r, err);
+    return restore_start_workloads(r, err);
 }
 
 /* ---- Preflight ---- */

@@ -150,6 +150,13 @@ int restore_hold_read(struct restore *r, size_t i, struct application *ret, bool
 const char *restore_hold_name(struct restore *r, size_t i); /* "HelmRelease shop/shop" */
 void restore_hold_state(struct restore *r, size_t i, const char *state);
 
+/* Between Clear and Resume: REFUSED if a hold does not stand any more. */
+int restore_check_holds(struct restore *r, struct err *err) must_check;
+
+/* Going on after Held: holds, proves quiet and marks again what somebody may have freed. STEP_...
+ */
+int restore_hold_again(struct restore *r, struct err *err) must_check;
+
 /* Rows of status.claims: {name, tree, root, state}. */
 json_t *restore_claims(struct restore *r);
 bool restore_is_target_claim(struct restore *r, const char *name);
@@ -165,6 +172,15 @@ void restore_event(struct restore *r, bool warning, bool everywhere, const char 
                    const char *fmt, ...) printf_like(5, 6);
 
 struct lease_holder restore_holder(const struct restore *r);
+
+/* REFUSED: a workload that Stop would scale is declared by an engine that is not held. */
+int restore_check_workloads(struct restore *r, struct err *err) must_check;
+
+/* Writes into the notes of stopped workloads that the target is being changed. */
+int restore_mark_workloads(struct restore *r, struct err *err) must_check;
+
+/* Starts what Stop stopped. STEP_... */
+int restore_start_workloads(struct restore *r, struct err *err) must_check;
 
 /* Looks at the pods that mount target claims. *ret_waits_for: the one that is to go, NULL if there
  * is none. REFUSED: one that nobody will stop; before Stop (`stopping` false) any workload that can

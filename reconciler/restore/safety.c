@@ -24,6 +24,44 @@ static int make_backup(struct restore *r, const char *name, struct err *err)
     return 0;
 }
 
+static bool is_copied(const struct kube_object *backup, const char *claim)
+{
+    struct raw_iter it = raw_iter(raw_at(backup->raw, "status", "volumes", NULL));
+    str key, row;
+    while (raw_next(&it, &key, &row))
+        if (raw_is(raw_get(row, "claim"), claim) && raw_is(raw_get(row, "phase"), "Completed"))
+            return true;
+    return false;
+}
+
+/* Which claims are the target's may have changed since the backup that is restored: what the safety
+ * backup took for foreign, Volumes would overwrite all the same. */
+static int every_claim_is_copied(struct restore *r, const struct kube_object *backup,
+                                 struct err *err)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(restore_claims(r), i, row)
+    {
+        const char *claim = json_text_at(row, "name", NULL);
+        struct kube_object o;
+        struct err why;
+        if (kube_get(r->cx->kube, r->a, &KUBE_PVC, restore_content_ns(r), claim, &o, &why) < 0) {
+            if (why.kind != ERR_NOT_FOUND)
+                return err_set(err, why.kind, "claim %s: %s", claim, why.msg);
+            continue;
+        }
+        if (raw_is(raw_at(o.raw, "status", "phase", NULL), "Bound") && !is_copied(backup, claim))
+            return err_set(
+                err, ERR_REFUSED,
+                "the safety backup %s has no copy of claim %s, which would be overwritten: it "
+                "does not count as the target's any more. Copy it by another way, then use "
+                "spec.safetyBackup: false",
+                backup->name, claim);
+    }
+    return 0;
+}
+
 int restore_safety_backup(struct restore *r, struct err *err)
 {
     if (!r->safety_backup)
@@ -47,7 +85,7 @@ int restore_safety_backup(struct restore *r, struct err *err)
                        "a Backup %s is there and is not ours: delete or rename it", name);
     const char *phase = raw_text(r->a, o.raw, "status", "phase", NULL);
     if (streq(phase, "Completed"))
-        return STEP_NEXT;
+        return every_claim_is_copied(r, &o, err) < 0 ? -1 : STEP_NEXT;
     if (streq(phase, "PartiallyFailed") || streq(phase, "Failed"))
         return err_set(
             err, ERR_REFUSED,

@@ -1,6 +1,8 @@
 /* Stop: nothing may write to a target claim while it is filled. Core Deployments and StatefulSets
  * are scaled to 0; whatever else mounts a target claim is refused by name. */
 #include "reconciler/restore/restore.h"
+#include "core/log.h"
+#include "reconciler/restore/fields.h"
 #include "reconciler/mover_pod.h"
 #include "reconciler/restore/prepare.h"
 #include "reconciler/restore/workload.h"
@@ -26,7 +28,8 @@ static int on_planned(void *ctx, const struct planned *p, struct err *err)
 {
     struct workloads *w = ctx;
     const struct kube_type *t = stoppable(p->group, p->kind);
-    if (!t || !p->core)
+    /* Target claims lie in one namespace, and so do the pods that can mount them. */
+    if (!t || !p->core || !streq(p->ns, restore_content_ns(w->r)))
         return 0;
     struct kube_object o;
     struct err why;
@@ -45,6 +48,50 @@ static int each_workload(struct restore *r,
     if (restore_archive(r, &archive, err) < 0)
         return -1;
     return stored_planned(archive, on_planned, &w, err);
+}
+
+/* An engine that declares the replicas and is not held would undo the stop at its next look. */
+static int is_held(struct restore *r, const struct kube_object *o, struct err *err)
+{
+    static const struct {
+        const char *manager, *kind, *name, *ns;
+    } rows[] = {
+        {"kustomize-controller", "Kustomization", "kustomize.toolkit.fluxcd.io/name",
+         "kustomize.toolkit.fluxcd.io/namespace"},
+        {"helm-controller", "HelmRelease", "helm.toolkit.fluxcd.io/name",
+         "helm.toolkit.fluxcd.io/namespace"},
+    };
+    static const char *const replicas[] = {"spec", "replicas", NULL};
+    str managed = raw_at(o->raw, "metadata", "managedFields", NULL);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *const managers[] = {rows[i].manager, NULL};
+        const char *name = kube_label(r->a, o, rows[i].name), *ns = kube_label(r->a, o, rows[i].ns);
+        if (!name || !ns || !fields_owned(managed, managers, replicas))
+            continue;
+        const char *wanted = arena_printf(r->a, "%s %s/%s", rows[i].kind, ns, name);
+        bool held = false;
+        for (size_t h = 0; h < restore_hold_count(r); h++)
+            held = held || streq(restore_hold_name(r, h), wanted);
+        if (!held)
+            return err_set(
+                err, ERR_REFUSED,
+                "%s %s is declared by %s, which is not held and would start it again: restore "
+                "that application instead",
+                o->kind, o->name, wanted);
+    }
+    return 0;
+}
+
+static int check_one(struct restore *r, const struct kube_type *t, const struct kube_object *o,
+                     struct err *err)
+{
+    (void)t;
+    return is_held(r, o, err);
+}
+
+int restore_check_workloads(struct restore *r, struct err *err)
+{
+    return each_workload(r, check_one, err);
 }
 
 static int stop_one(struct restore *r, const struct kube_type *t, const struct kube_object *o,
@@ -170,15 +217,34 @@ struct starting {
     const struct kube_type *type;
 };
 
+static int each_of_namespace(struct restore *r,
+                             int (*each)(void *ctx, const struct kube_object *o, struct err *err),
+                             struct err *err)
+{
+    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
+    if (!*restore_content_ns(r))
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct starting s = {r, types[i]};
+        struct kube_list opts = {.ns = restore_content_ns(r)};
+        if (kube_list(r->cx->kube, types[i], &opts, each, &s, NULL, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int start_ours(void *ctx, const struct kube_object *o, struct err *err)
 {
     struct starting *s = ctx;
     struct stopped note;
-    if (stopped_read(s->r->a, o, &note, err) < 0)
-        return -1;
+    struct err why;
+    if (stopped_read(s->r->a, o, &note, &why) < 0) {
+        /* Perhaps another's: the rest has to start all the same. */
+        log_err("a workload that was stopped stays so", &why, "restore", s->r->name);
+        return 0;
+    }
     if (!note.text || !streq(note.uid, s->r->uid))
         return 0;
-    struct err why;
     if (workload_start(s->r->cx->kube, s->r->a, s->type, o, &why) < 0 && why.kind != ERR_NOT_FOUND)
         return err_set(err, why.kind, "%s", why.msg);
     return 0;
@@ -213,17 +279,30 @@ int restore_forget_copies(struct restore *r, struct err *err)
     return kube_list(r->cx->kube, &KUBE_REPLICASET, &opts, forget_copy, &s, NULL, err);
 }
 
+static int clear_ours(void *ctx, const struct kube_object *o, struct err *err)
+{
+    struct starting *s = ctx;
+    return workload_mark_cleared(s->r->cx->kube, s->r->a, s->type, o, s->r->uid, err);
+}
+
+int restore_mark_workloads(struct restore *r, struct err *err)
+{
+    return each_of_namespace(r, clear_ours, err);
+}
+
 /* Every workload of the namespace that carries our note, whatever the backup says. */
 int restore_stop_undo(struct restore *r, struct err *err)
 {
-    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
-    if (!*restore_content_ns(r))
-        return STEP_NEXT;
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        struct starting s = {r, types[i]};
-        struct kube_list opts = {.ns = restore_content_ns(r)};
-        if (kube_list(r->cx->kube, types[i], &opts, start_ours, &s, NULL, err) < 0)
-            return -1;
-    }
+    /* Abandoned half-way: no mover may write below a pod that starts. */
+    int rc = restore_volumes_abort(r, err);
+    if (rc != STEP_NEXT)
+        return rc;
+    return restore_start_workloads(r, err);
+}
+
+int restore_start_workloads(struct restore *r, struct err *err)
+{
+    if (each_of_namespace(r, start_ours, err) < 0)
+        return -1;
     return restore_forget_copies(r, err) < 0 ? -1 : STEP_NEXT;
 }

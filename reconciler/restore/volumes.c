@@ -3,6 +3,7 @@
 #include "reconciler/mover_pod.h"
 #include "reconciler/restore/prepare.h"
 #include "reconciler/restore/restore.h"
+#include "reconciler/restore/workload.h"
 #include "reconciler/restore/write.h"
 
 /* ---- Definitions ---- */
@@ -22,7 +23,7 @@ static int make_namespace(struct restore *r, struct err *err)
     if (kube_get(r->cx->kube, r->a, &KUBE_NAMESPACE, NULL, ns, &o, &why) == 0) {
         if (raw_at(o.raw, "metadata", "deletionTimestamp", NULL).p)
             return restore_wait(r, "namespace %s is being deleted", ns);
-        return STEP_NEXT;
+        return object_give_back(r->cx->kube, r->a, &KUBE_NAMESPACE, &o, (str){0}, NULL, false, err);
     }
     if (why.kind != ERR_NOT_FOUND)
         return err_set(err, why.kind, "namespace %s: %s", ns, why.msg);
@@ -34,7 +35,7 @@ static int make_namespace(struct restore *r, struct err *err)
             0 &&
         why.kind != ERR_EXISTS)
         return err_set(err, why.kind, "namespace %s: %s", ns, why.msg);
-    return STEP_NEXT;
+    return restore_wait(r, "namespace %s begins", ns);
 }
 
 static bool is_established(const struct kube_object *crd)
@@ -148,14 +149,8 @@ static int fill(struct restore *r, json_t *row, struct err *err)
     if (pod.state == MOVER_WAITING || pod.state == MOVER_RUNNING)
         return restore_wait(r, "claim %s: %s", claim,
                             pod.state == MOVER_RUNNING ? "being filled" : pod.why);
-    if (pod.state == MOVER_FAILED) {
-        /* Taken away now, so that going on after Held begins with a new one. */
-        bool gone;
-        struct err why;
-        if (mover_pod_remove(r->cx, r->a, r->uid, spec.ns, claim, &gone, &why) < 0)
-            return err_set(err, why.kind, "%s", why.msg);
+    if (pod.state == MOVER_FAILED)
         return err_set(err, ERR_REFUSED, "the mover of claim %s failed: %s", claim, pod.why);
-    }
     char tree[STORE_ID_HEX] = "";
     if (pod.has_report && pod.report.has_tree)
         store_id_hex(&pod.report.tree, tree);
@@ -171,8 +166,8 @@ static int fill(struct restore *r, json_t *row, struct err *err)
     return restore_save(r, err) < 0 ? -1 : STEP_NEXT;
 }
 
-/* A pod that mounts a target claim while it is being filled sees half a volume: the mover goes away
- * and the Restore is Held. */
+/* A pod that mounts a target claim while it is being filled sees half a volume, and may write to
+ * it: the Restore is Held, and going on compares every volume again. */
 static int nobody_mounts(struct restore *r, struct err *err)
 {
     size_t i;
@@ -182,16 +177,12 @@ static int nobody_mounts(struct restore *r, struct err *err)
         const char *pod = NULL, *node = NULL, *claim = row_text(row, "name");
         if (claim_consumer(r->cx, r->a, restore_content_ns(r), claim, &pod, &node, err) < 0)
             return -1;
-        if (!pod)
-            continue;
-        struct err why;
-        if (restore_volumes_abort(r, &why) < 0)
-            return err_set(err, why.kind, "%s", why.msg);
-        return err_set(
-            err, ERR_REFUSED,
-            "pod %s mounts the claim %s while it is being restored: find out who started it, "
-            "stop it, then ask to go on",
-            pod, claim);
+        if (pod)
+            return err_set(
+                err, ERR_REFUSED,
+                "pod %s mounts the claim %s while it is being restored: find out who started it, "
+                "stop it, then ask to go on",
+                pod, claim);
     }
     return 0;
 }

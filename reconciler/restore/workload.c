@@ -13,6 +13,7 @@ int stopped_read(struct arena *a, const struct kube_object *workload, struct sto
         s.restore = raw_text(a, text, "restore", NULL);
         s.uid = raw_text(a, text, "uid", NULL);
         s.managed = raw_get(text, "managedFields");
+        s.cleared = raw_is(raw_get(text, "state"), "cleared");
         if (!s.restore || !s.uid || !raw_int(raw_get(text, "replicas"), &s.replicas))
             return err_set(err, ERR_CORRUPT,
                            "%s %s/%s: the annotation %s is broken; set its replicas and remove the "
@@ -69,6 +70,23 @@ int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
     json_object_set_new(json_object_get(body, "metadata"), "annotations",
                         json_pack("{s:s}", STOPPED_ANNOTATION, note.p));
     json_object_set_new(body, "spec", json_pack("{s:i}", "replicas", 0));
+    return send(k, a, t, o, body, NULL, err);
+}
+
+int workload_mark_cleared(struct kube *k, struct arena *a, const struct kube_type *t,
+                          const struct kube_object *o, const char *restore_uid, struct err *err)
+{
+    struct stopped s;
+    str note;
+    if (stopped_read(a, o, &s, err) < 0)
+        return -1;
+    if (!s.text || !streq(s.uid, restore_uid) || s.cleared)
+        return 0;
+    if (raw_set(a, str_of(s.text), JSON_PATH("state"), STR("\"cleared\""), &note, err) < 0)
+        return -1;
+    json_t *body CLEANUP_JSON = patch_of(o);
+    json_object_set_new(json_object_get(body, "metadata"), "annotations",
+                        json_pack("{s:s}", STOPPED_ANNOTATION, note.p));
     return send(k, a, t, o, body, NULL, err);
 }
 

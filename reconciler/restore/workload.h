@@ -10,6 +10,7 @@
 struct stopped {
     const char *text;
     const char *restore, *uid; /* "namespace/name" and uid of the Restore */
+    bool cleared; /* the target was changed since: only a finished restore or a person starts it */
     int64_t replicas;
     str managed; /* the owners of its fields before */
 };
@@ -24,6 +25,12 @@ int stopped_read(struct arena *a, const struct kube_object *workload, struct sto
 int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
                   const struct kube_object *o, const char *restore, const char *restore_uid,
                   struct err *err) must_check;
+
+/* Writes into the note that the target is being changed from now on. A workload without a note of
+ * this Restore is left alone. CONFLICT: read again. */
+int workload_mark_cleared(struct kube *k, struct arena *a, const struct kube_type *t,
+                          const struct kube_object *o, const char *restore_uid, struct err *err)
+    must_check;
 
 /* The way back, in two writes: replicas, then the owners of all fields together with the note's
  * removal. Killed between the two, the note still says what to do. A workload without a note is

@@ -156,7 +156,9 @@ int write_item(struct restore *r, struct stored *archive, const struct item *it,
         return err_set(err, ERR_BUSY, "%s %s is being deleted", t->kind, it->name);
     if (!there && create(r, t, it, p.body, &live, err) < 0)
         return -1;
-    if (there && it->core && replace(r, t, it, &p, &live, err) < 0)
+    /* A claim's spec cannot be changed, and its bytes are not ours to replace here. */
+    bool fixed = kube_object_is(&stored, "", "PersistentVolumeClaim");
+    if (there && it->core && !fixed && replace(r, t, it, &p, &live, err) < 0)
         return -1;
     return object_give_back(r->cx->kube, r->a, t, &live, p.managed, NULL, false, err);
 }

@@ -127,10 +127,12 @@ static void add_reactors(const struct fake_child *fake, const char *ends)
     json_t *list CLEANUP_JSON = json_load_file(REACTORS, 0, &why);
     assert_non_null(list);
     json_array_append_new(
-        list, json_pack("{s:s, s:s, s:s, s:[{s:[s, s], s:b}], s:i, s:[{s:[s, s], s:s}]}", "name",
-                        "backup-controller", "group", "gleaner.dev", "kind", "Backup", "when",
-                        "path", "status", "phase", "exists", 0, "after", 2, "do", "set", "status",
-                        "phase", "value", ends));
+        list, json_pack("{s:s, s:s, s:s, s:[{s:[s, s], s:b}], s:i, s:[{s:[s, s], s:s}, {s:[s, s], "
+                        "s:[{s:s, s:s}]}]}",
+                        "name", "backup-controller", "group", "gleaner.dev", "kind", "Backup",
+                        "when", "path", "status", "phase", "exists", 0, "after", 2, "do", "set",
+                        "status", "phase", "value", ends, "set", "status", "volumes", "value",
+                        "claim", "data-shop-0", "phase", "Completed"));
     json_array_append_new(
         list, json_pack("{s:s, s:s, s:s, s:[{s:[s, s], s:[s, s]}], s:i, s:[{s:[s, s], s:[s, s]}]}",
                         "name", "kustomize-controller", "group", "kustomize.toolkit.fluxcd.io",
