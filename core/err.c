@@ -1,4 +1,5 @@
 #include "core/err.h"
+#include "core/str.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@ static void printf_like(3, 0)
     for (char *c = err->msg; *c; c++)
         if (*c == '\n' || *c == '\r')
             *c = ' ';
+    text_mend(err->msg);
 }
 
 int err_set(struct err *err, enum err_kind kind, const char *fmt, ...)
@@ -63,6 +65,7 @@ int err_errno(struct err *err, int errnum, const char *fmt, ...)
     size_t n = strlen(err->msg);
     char text[128];
     snprintf(err->msg + n, sizeof err->msg - n, ": %s", strerror_r(errnum, text, sizeof text));
+    text_mend(err->msg);
     return -1;
 }
 
@@ -78,6 +81,7 @@ int err_wrap(struct err *err, const char *fmt, ...)
     va_end(ap);
     size_t n = strlen(err->msg);
     snprintf(err->msg + n, sizeof err->msg - n, ": %s", inner);
+    text_mend(err->msg);
     return -1;
 }
 

@@ -146,3 +146,48 @@ char *buf_take(struct buf *b)
     *b = (struct buf){.cap = b->cap};
     return p;
 }
+
+/* The length of the character at p, 0 if it is none. RFC 3629: no overlong form, no surrogate,
+ * nothing above U+10FFFF. */
+static size_t character(const unsigned char *p)
+{
+    static const struct {
+        unsigned char from, to, low, high, more;
+    } rows[] = {
+        {0x01, 0x7f, 0, 0, 0},       {0xc2, 0xdf, 0x80, 0xbf, 1}, {0xe0, 0xe0, 0xa0, 0xbf, 2},
+        {0xe1, 0xec, 0x80, 0xbf, 2}, {0xed, 0xed, 0x80, 0x9f, 2}, {0xee, 0xef, 0x80, 0xbf, 2},
+        {0xf0, 0xf0, 0x90, 0xbf, 3}, {0xf1, 0xf3, 0x80, 0xbf, 3}, {0xf4, 0xf4, 0x80, 0x8f, 3}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (p[0] < rows[i].from || p[0] > rows[i].to)
+            continue;
+        if (rows[i].more && (p[1] < rows[i].low || p[1] > rows[i].high))
+            return 0;
+        for (size_t k = 2; k <= rows[i].more; k++)
+            if ((p[k] & 0xc0) != 0x80)
+                return 0;
+        return rows[i].more + 1u;
+    }
+    return 0;
+}
+
+/* What is left where a fixed buffer ended within a character. */
+static bool is_stump(const unsigned char *p)
+{
+    if (*p < 0xc2 || *p > 0xf4)
+        return false;
+    size_t n = 1;
+    while ((p[n] & 0xc0) == 0x80)
+        n++;
+    return !p[n] && n < 4;
+}
+
+void text_mend(char *text)
+{
+    unsigned char *p = (unsigned char *)text;
+    while (*p) {
+        size_t n = character(p);
+        if (!n)
+            *p = is_stump(p) ? '\0' : '?';
+        p += n ? n : *p != '\0';
+    }
+}

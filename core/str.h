@@ -54,6 +54,10 @@ static inline bool streq(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+/* Makes the terminated text valid UTF-8, in place, as JSON demands it: a character that a fixed
+ * buffer has cut is dropped, each other byte that is no part of one becomes '?'. */
+void text_mend(char *text);
+
 /* A growable buffer, always terminated. Growing past `cap` (0: 1 GiB) sets `overflow`, drops what
  * does not fit and every later append: check once, at the end. Zero-initialise, buf_free at the
  * end. */

@@ -91,6 +91,7 @@ void status_condition(struct status *s, const char *type, const char *value, con
     va_start(ap, fmt);
     vsnprintf(message, sizeof message, fmt, ap);
     va_end(ap);
+    text_mend(message);
     set_condition(s, type, value, reason, message);
 }
 
@@ -118,6 +119,7 @@ static void set_shape(struct status *s, const char *ready, bool reconciling, boo
 {
     char message[MESSAGE_CAP];
     vsnprintf(message, sizeof message, fmt, ap);
+    text_mend(message);
     set_condition(s, "Ready", ready, reason, message);
     set_condition(s, "Reconciling", reconciling ? "True" : NULL, reason, message);
     set_condition(s, "Stalled", stalled ? "True" : NULL, reason, message);

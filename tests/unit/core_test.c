@@ -248,10 +248,52 @@ static void test_err(void **state)
     assert_string_equal(err_kind_name(ERR_TOO_LARGE), "too large");
 }
 
+static void test_text_mend(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *from, *to;
+    } rows[] = {
+        {"plain", "plain"},
+        {"Gr\xc3\xbc\xc3\x9f", "Gr\xc3\xbc\xc3\x9f"},
+        {"Gr\xc3", "Gr"}, /* cut */
+        {"\xe2\x82\xac \xe2\x82", "\xe2\x82\xac "},
+        {"\xf0\x9f\x98\x80\xf0\x9f\x98", "\xf0\x9f\x98\x80"},
+        {"a\xff"
+         "b\xc3z",
+         "a?b?z"},                      /* never a character */
+        {"\xc0\xaf", "??"},             /* overlong */
+        {"\xed\xa0\x80.", "???."},      /* a surrogate */
+        {"\xf4\x90\x80\x80.", "????."}, /* above U+10FFFF */
+        {"", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char text[32];
+        snprintf(text, sizeof text, "%s", rows[i].from);
+        text_mend(text);
+        assert_string_equal(text, rows[i].to);
+    }
+    /* A message that is cut is still one that JSON takes. */
+    char euros[2 * sizeof((struct err *)0)->msg];
+    for (size_t i = 0; i + 1 < sizeof euros; i++)
+        euros[i] = "\xe2\x82\xac"[i % 3];
+    euros[sizeof euros - 1] = '\0';
+    for (int shift = 0; shift < 3; shift++) {
+        struct err err;
+        err_set(&err, ERR_IO, "%.*s%s", shift, "ab", euros);
+        json_t *j CLEANUP_JSON = json_string(err.msg);
+        assert_non_null(j);
+        err_wrap(&err, "%s", "in \xc3\xbc");
+        json_t *k CLEANUP_JSON = json_string(err.msg);
+        assert_non_null(k);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_str_cut),
+        cmocka_unit_test(test_text_mend),
         cmocka_unit_test(test_buf_cap),
         cmocka_unit_test(test_map_many),
         cmocka_unit_test(test_scan_accepts_and_refuses),
