@@ -48,7 +48,9 @@ struct session {
     char uid[64];
     struct opened opened;
     struct lock *lock;
-    char *holder; /* the lock's host name */
+    char *holder;   /* the lock's host name */
+    unsigned users; /* reconciles that work with it now; under the list's mutex, as is: */
+    bool ending;    /* freed by the last of them */
 };
 
 struct backup_run {
@@ -68,11 +70,17 @@ typedef int backup_step_fn(struct backup_run *b, struct err *err);
 
 backup_step_fn backup_plan, backup_volumes, backup_write, backup_read_back;
 
-/* b->session, opened and locked unless it is already, the lock refreshed if that is due. */
+/* b->session, opened and locked unless it is already, the lock refreshed if that is due. It is in
+ * this run's hands, and stays open, until backup_session_give or _close. */
 int backup_session(struct backup_run *b, struct err *err) must_check;
+void backup_session_give(struct backup_run *b);
 
-/* Releases the lock and closes the repository; nothing if this process has none for the uid. */
+/* Releases the lock and closes the repository; nothing if this process has none for the uid. If
+ * another thread works with it, that one does it at its end. */
 void backup_session_end(const char *uid);
+
+/* Both: gives back this run's use and ends the session. */
+void backup_session_close(struct backup_run *b);
 
 /* For the end of the process: all of them. */
 void backup_sessions_end(void);

@@ -88,7 +88,7 @@ static void clean(struct backup_run *b)
     const char *ns = status_text(&b->st, "namespace");
     if (*ns)
         (void)!mover_pod_remove(b->cx, b->a, b->uid, ns, NULL, &gone, NULL);
-    backup_session_end(b->uid);
+    backup_session_close(b);
     (void)!lease_give(b->cx, b->a, lease_name(b), &me, NULL);
 }
 
@@ -193,7 +193,7 @@ static int retry(struct backup_run *b, enum backup_phase phase, const struct err
     /* A repository that failed to write writes no more: the next try opens it anew. Movers need the
      * lock, so theirs stays. */
     if (phase == BACKUP_WRITE || phase == BACKUP_READ_BACK)
-        backup_session_end(b->uid);
+        backup_session_close(b);
     bool first = !clock_parse(str_of(status_text(&b->st, "retrySince")), &since);
     if (!first && clock_wall_ms() - since > BACKUP_RETRY_FOR_MS)
         return fail(b, phase, why, err);
@@ -302,7 +302,7 @@ static int run(struct backup_run *b, struct outcome *ret, struct err *err)
     enum backup_phase phase = phase_of(b);
     struct err why;
     if (ended(phase)) {
-        backup_session_end(b->uid);
+        backup_session_close(b);
         return 0;
     }
     if (!acceptable(b))
@@ -344,6 +344,7 @@ int backup_reconcile(struct context *cx, struct arena *a, const char *ns, const 
     struct backup_run b = {.cx = cx, .a = a, .st = st};
     read_spec(&b);
     int r = run(&b, ret, err);
+    backup_session_give(&b);
     st = b.st; /* for its cleanup */
     return r;
 }

@@ -10,12 +10,15 @@
 static struct session *sessions;
 static pthread_mutex_t sessions_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static struct session *session_find(const char *uid)
+/* Takes a use of the Backup's session, or NULL. */
+static struct session *session_use(const char *uid)
 {
     pthread_mutex_lock(&sessions_lock);
     struct session *s = sessions;
-    while (s && !streq(s->uid, uid))
+    while (s && (s->ending || !streq(s->uid, uid)))
         s = s->next;
+    if (s)
+        s->users++;
     pthread_mutex_unlock(&sessions_lock);
     return s;
 }
@@ -40,19 +43,48 @@ static void session_free(struct session *s)
     free_p(&s);
 }
 
+/* Unlinks what is ending and in nobody's hands, the first found. One in use stays listed, for its
+ * lock is no left-over yet. */
+static struct session *unlink_ended(void)
+{
+    struct session **at = &sessions;
+    while (*at && !((*at)->ending && (*at)->users == 0))
+        at = &(*at)->next;
+    struct session *found = *at;
+    if (found)
+        *at = found->next;
+    return found;
+}
+
 void backup_session_end(const char *uid)
 {
     pthread_mutex_lock(&sessions_lock);
-    struct session **at = &sessions, *found = NULL;
-    while (*at && !streq((*at)->uid, uid))
-        at = &(*at)->next;
-    if (*at) {
-        found = *at;
-        *at = found->next;
-    }
+    for (struct session *s = sessions; s; s = s->next)
+        s->ending |= streq(s->uid, uid);
+    struct session *found = unlink_ended();
     pthread_mutex_unlock(&sessions_lock);
     if (found)
         session_free(found);
+}
+
+void backup_session_give(struct backup_run *b)
+{
+    struct session *s = b->session, *found = NULL;
+    b->session = NULL;
+    if (!s)
+        return;
+    pthread_mutex_lock(&sessions_lock);
+    s->users--;
+    found = unlink_ended();
+    pthread_mutex_unlock(&sessions_lock);
+    if (found)
+        session_free(found);
+}
+
+void backup_session_close(struct backup_run *b)
+{
+    backup_session_give(b);
+    backup_session_end(b->uid);
 }
 
 size_t backup_session_uids(struct arena *a, const char ***ret)
@@ -135,6 +167,7 @@ static int session_open(struct backup_run *b, struct session **ret, struct err *
         session_free(s);
         return -1;
     }
+    s->users = 1;
     pthread_mutex_lock(&sessions_lock);
     s->next = sessions;
     sessions = s;
@@ -160,15 +193,15 @@ int backup_keep_lock(struct session *s, struct err *err)
 
 int backup_session(struct backup_run *b, struct err *err)
 {
-    b->session = session_find(b->uid);
+    if (!b->session)
+        b->session = session_use(b->uid);
     if (!b->session && session_new(b, &b->session, err) < 0)
         return -1;
     if (backup_keep_lock(b->session, err) == 0 && lock_confirm(b->session->lock, err) == 0)
         return 0;
     /* Lost: the next look takes a new one. What movers stored meanwhile is in the index, or is not.
      */
-    backup_session_end(b->uid);
-    b->session = NULL;
+    backup_session_close(b);
     if (err && err->kind == ERR_GONE)
         err->kind = ERR_UNAVAILABLE;
     return -1;

@@ -300,6 +300,32 @@ static void test_waits_for_a_restore(void **state)
     bench_down(&b);
 }
 
+/* A deleted Backup's repository stays open, and locked, for the thread that still works with it. */
+static void test_session_in_use(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    bench_up(&b);
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    struct status st CLEANUP(status_free) = {0};
+    struct err err;
+    assert_int_equal(status_read(k, a, &KUBE_BACKUP, "gleaner-system", "one", &st, &err), 0);
+    status_set(&st, "store", json_string("local"));
+    status_set(&st, "namespace", json_string("app"));
+    struct backup_run run = {.cx = &cx, .a = a, .st = st, .uid = "backup-1"};
+    assert_int_equal(backup_session(&run, &err), 0);
+    backup_session_end("backup-1");
+    assert_int_equal(count_files(b.folder, "locks"), 1);
+    assert_int_equal(lock_confirm(run.session->lock, &err), 0);
+    backup_session_give(&run);
+    assert_null(run.session);
+    assert_int_equal(count_files(b.folder, "locks"), 0);
+    kube_free(k);
+    bench_down(&b);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -324,6 +350,7 @@ int main(void)
         cmocka_unit_test(test_kill_at_every_write),
         cmocka_unit_test(test_waits_for_the_api_server),
         cmocka_unit_test(test_waits_for_a_restore),
+        cmocka_unit_test(test_session_in_use),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
