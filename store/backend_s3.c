@@ -67,19 +67,28 @@ static void add_line(struct http_headers *to, str name, str value)
     free(line);
 }
 
+enum { REGION_MAX = 64 };
+
+static void region_of(struct s3 *s3, char region[REGION_MAX])
+{
+    pthread_mutex_lock(&s3->lock);
+    snprintf(region, REGION_MAX, "%s", s3->place.region);
+    pthread_mutex_unlock(&s3->lock);
+}
+
 /* Signs one try, with the time, region and credentials of now. */
 static int sign(void *ctx, struct http_headers *to, struct err *err)
 {
     struct call *c = ctx;
     struct s3_secret secret CLEANUP(s3_secret_wipe) = {0};
     struct sigv4_pair headers[SIGV4_HEADERS_MAX];
-    char time[SIGV4_TIME], region[64];
+    char time[SIGV4_TIME], region[REGION_MAX];
     if (s3_credentials_get(c->s3->credentials, &secret, err) < 0)
         return -1;
     pthread_mutex_lock(&c->s3->lock);
     sigv4_time(clock_wall_ms() + c->s3->skew_ms, time);
-    snprintf(region, sizeof region, "%s", c->s3->place.region);
     pthread_mutex_unlock(&c->s3->lock);
+    region_of(c->s3, region);
     size_t n = 0;
     headers[n++] = (struct sigv4_pair){STR("host"), str_of(c->s3->place.host)};
     headers[n++] = (struct sigv4_pair){STR("x-amz-content-sha256"), str_of(c->payload)};
@@ -276,12 +285,14 @@ static int make_bucket(struct s3 *s3, struct err *err)
     struct call c CLEANUP(call_free);
     struct http_answer a = {0};
     struct store_id id;
+    char region[REGION_MAX];
+    region_of(s3, region);
     call_begin(&c, s3, HTTP_PUT, NULL, NULL, 0);
     char *where CLEANUP(free_p) =
         xasprintf("<CreateBucketConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"
                   "<LocationConstraint>%s</LocationConstraint></CreateBucketConfiguration>",
-                  s3->place.region);
-    if (!streq(s3->place.region, "us-east-1")) {
+                  region);
+    if (!streq(region, "us-east-1")) {
         c.request.body = where;
         c.request.body_n = strlen(where);
         store_id_of(where, strlen(where), &id);
