@@ -16,12 +16,22 @@ static void pause_ms(unsigned ms)
     nanosleep(&t, NULL);
 }
 
-int driver_main(const char *kubeconfig, const char *root)
+/* True if the Restore is in the phase. */
+static bool is_in(struct kube *k, const char *phase)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct kube_object o;
+    struct err err;
+    return phase && kube_get(k, a, &KUBE_RESTORE, GLEANER_NS, "r1", &o, &err) == 0 &&
+           raw_is(raw_at(o.raw, "status", "phase", NULL), phase);
+}
+
+int driver_run(const char *kubeconfig, const char *root, const char *until)
 {
     struct err err = {0};
-    log_setup((enum log_level)(LOG_ERROR + 1), "torture"); /* hundreds of lives */
     struct kube_config *config;
     struct kube *k CLEANUP(kube_free_p) = NULL;
+    log_setup((enum log_level)(LOG_ERROR + 1), "torture"); /* hundreds of lives */
     if (kube_config_load(kubeconfig, NULL, &config, &err) < 0 || kube_new(config, &k, &err) < 0) {
         fprintf(stderr, "driver: %s\n", err.msg);
         return 1;
@@ -37,12 +47,18 @@ int driver_main(const char *kubeconfig, const char *root)
     for (int i = 0; i < GIVE_UP_AFTER; i++) {
         struct arena *a CLEANUP(arena_free_p) = arena_new();
         struct outcome out = {0};
+        if (is_in(k, until))
+            break;
         if (restore_reconcile(&cx, a, GLEANER_NS, "r1", &out, &err) < 0)
             out = (struct outcome){OUTCOME_AFTER, 5};
-        if (out.what == OUTCOME_DONE)
-            return 0;
+        if (out.what == OUTCOME_DONE || i + 1 == GIVE_UP_AFTER) {
+            stored_drop();
+            if (i + 1 == GIVE_UP_AFTER)
+                fprintf(stderr, "driver: the Restore did not end: %s\n", err.msg);
+            return i + 1 == GIVE_UP_AFTER;
+        }
         pause_ms(out.ms);
     }
-    fprintf(stderr, "driver: the Restore did not end: %s\n", err.msg);
-    return 1;
+    stored_drop();
+    return 0;
 }

@@ -71,7 +71,7 @@ static void normalise(json_t *o)
 }
 
 /* {"Kind/ns/name": object}, without the things that two runs cannot share. */
-static json_t *snapshot_of(const struct fake_child *fake)
+json_t *scenario_state(const struct fake_child *fake)
 {
     json_t *list CLEANUP_JSON = fake_get(fake, "objects"), *out = json_object(), *o;
     size_t i;
@@ -110,18 +110,9 @@ static void assert_same_state(json_t *want, json_t *have, const char *when)
 
 /* ---- runs ---- */
 
-struct scenario {
-    enum target target;
-    const char *backup_ends; /* how the safety backup ends */
-    const char *phase;       /* and the Restore */
-    json_t *base, *end;
-    char root[64];
-    unsigned calls;
-};
-
 /* Beside the reactors of all tests: the Backup controller, and a Kustomization's
  * observedGeneration. */
-static void add_reactors(const struct fake_child *fake, const char *ends)
+static void add_reactors(const struct fake_child *fake, const char *ends, json_t *more)
 {
     json_error_t why;
     json_t *list CLEANUP_JSON = json_load_file(REACTORS, 0, &why);
@@ -139,11 +130,18 @@ static void add_reactors(const struct fake_child *fake, const char *ends)
                         "kind", "Kustomization", "when", "path", "status", "observedGeneration",
                         "differsFrom", "metadata", "generation", "after", 2, "do", "set", "status",
                         "observedGeneration", "from", "metadata", "generation"));
+    if (more)
+        json_array_extend(list, more);
     char *text CLEANUP(free_p) = json_dumps(list, 0);
     fake_post(fake, "reactors", text);
 }
 
-static struct fake_child *start(struct scenario *s)
+void scenario_reactors(const struct fake_child *fake, const struct scenario *s, json_t *more)
+{
+    add_reactors(fake, s->backup_ends, more);
+}
+
+struct fake_child *scenario_start(struct scenario *s, json_t *more)
 {
     struct fake_child *fake = fake_start(NULL);
     if (s->base) {
@@ -152,19 +150,19 @@ static struct fake_child *start(struct scenario *s)
     } else {
         s->base = fixture_make(fake, s->target, s->root);
     }
-    add_reactors(fake, s->backup_ends);
+    scenario_reactors(fake, s, more);
     return fake;
 }
 
 static void run_without_kill(struct scenario *s)
 {
-    struct fake_child *fake = start(s);
+    struct fake_child *fake = scenario_start(s, NULL);
     json_t *before CLEANUP_JSON = fake_get(fake, "state");
     run_to_the_end(fake, s->root);
     json_t *state CLEANUP_JSON = fake_get(fake, "state");
     s->calls = (unsigned)(json_integer_value(json_object_get(state, "mutating")) -
                           json_integer_value(json_object_get(before, "mutating")));
-    s->end = snapshot_of(fake);
+    s->end = scenario_state(fake);
     fake_stop(fake);
     const char *phase = json_text_at(s->end, "Restore/" GLEANER_NS "/r1", "status", "phase", NULL);
     assert_string_equal(phase, s->phase);
@@ -173,7 +171,7 @@ static void run_without_kill(struct scenario *s)
 
 static void kill_at(struct scenario *s, unsigned nth, bool after)
 {
-    struct fake_child *fake = start(s);
+    struct fake_child *fake = scenario_start(s, NULL);
     char *fault CLEANUP(free_p) =
         xasprintf("{\"match\":{\"mutating\":true},\"nth\":%u,\"do\":\"%s\"}", nth,
                   after ? "pauseAfter" : "pauseBefore");
@@ -191,28 +189,29 @@ static void kill_at(struct scenario *s, unsigned nth, bool after)
     fake_post(fake, "resume", after ? "{}" : "{\"discard\":true}");
     fake_clear_faults(fake);
     run_to_the_end(fake, s->root);
-    json_t *end CLEANUP_JSON = snapshot_of(fake);
+    json_t *end CLEANUP_JSON = scenario_state(fake);
     assert_same_state(s->end, end, when);
     fake_stop(fake);
 }
 
-static void make_root(struct scenario *s)
+void scenario_open(struct scenario *s)
 {
     snprintf(s->root, sizeof s->root, "/tmp/gleaner-torture-XXXXXX");
     assert_non_null(mkdtemp(s->root));
 }
 
-static void drop(struct scenario *s)
+void scenario_close(struct scenario *s)
 {
     char *command CLEANUP(free_p) = xasprintf("rm -rf '%s'", s->root);
     assert_int_equal(system(command), 0);
     json_decref(s->base);
     json_decref(s->end);
+    s->base = s->end = NULL;
 }
 
 static void kill_everywhere(struct scenario *s)
 {
-    make_root(s);
+    scenario_open(s);
     run_without_kill(s);
     for (unsigned n = 1; n <= s->calls; n++) {
         kill_at(s, n, false);
@@ -222,7 +221,7 @@ static void kill_everywhere(struct scenario *s)
 }
 
 /* No object but our own carries our name. */
-static void assert_clean_hands(json_t *end)
+void assert_clean_hands(json_t *end)
 {
     const char *key;
     json_t *o;
@@ -243,7 +242,7 @@ static const char *value_at(json_t *end, const char *key, const char *name)
     return json_text_at(end, key, "data", name, NULL);
 }
 
-static void assert_restored(json_t *end)
+void assert_restored(json_t *end)
 {
     assert_string_equal(value_at(end, "Secret/shop/handmade", "key"), "aGFuZA==");
     assert_string_equal(value_at(end, "Secret/shop/app", "added"), "YWRkZWQ=");
@@ -268,7 +267,7 @@ static void flux_ends_done(void **state)
     assert_restored(s.end);
     assert_clean_hands(s.end);
     assert_null(json_value_at(s.end, "Kustomization/flux-system/shop", "spec", "suspend", NULL));
-    drop(&s);
+    scenario_close(&s);
 }
 
 static void argocd_ends_done(void **state)
@@ -282,7 +281,7 @@ static void argocd_ends_done(void **state)
         json_value_at(s.end, "Application/argocd/shop", "spec", "syncPolicy", "automated", NULL);
     assert_null(json_object_get(automated, "enabled"));
     assert_true(json_is_true(json_object_get(automated, "selfHeal")));
-    drop(&s);
+    scenario_close(&s);
 }
 
 /* What controllers write meanwhile is theirs: status, and that they own it. */
@@ -324,18 +323,19 @@ static void a_failed_safety_backup_changes_nothing(void **state)
             fail_msg("%s is not as it was\nwas %s\nis  %s", key, x, y);
         }
     }
-    drop(&s);
+    scenario_close(&s);
 }
 
 int main(int argc, char **argv)
 {
     if (argc == 4 && streq(argv[1], "drive"))
-        return driver_main(argv[2], argv[3]);
+        return driver_run(argv[2], argv[3], NULL);
     self = "/proc/self/exe";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flux_ends_done),
         cmocka_unit_test(argocd_ends_done),
         cmocka_unit_test(a_failed_safety_backup_changes_nothing),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int failed = people_tests();
+    return cmocka_run_group_tests(tests, NULL, NULL) + failed;
 }

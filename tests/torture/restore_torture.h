@@ -14,7 +14,34 @@ enum target { TARGET_KUSTOMIZATION, TARGET_APPLICATION };
  * a Backup of that snapshot and a Restore of it. The same for each run of a target. */
 json_t *fixture_make(struct fake_child *fake, enum target t, const char *root);
 
-/* Reconciles the Restore until it has ended or is Held. Exit code: 0. */
-int driver_main(const char *kubeconfig, const char *root);
+/* Sweeps once, then reconciles the Restore until it has ended or is Held, or stands in the phase
+ * `until` (may be NULL). Exit code: 0. */
+int driver_run(const char *kubeconfig, const char *root, const char *until);
+
+struct scenario {
+    enum target target;
+    const char *backup_ends; /* how the safety backup ends */
+    const char *phase;       /* and the Restore */
+    json_t *base, *end;
+    char root[64];
+    unsigned calls;
+};
+
+void scenario_open(struct scenario *s);
+void scenario_close(struct scenario *s);
+
+/* A fake server with the fixture; `more` reactors (may be NULL, borrowed). fake_stop at the end. */
+struct fake_child *scenario_start(struct scenario *s, json_t *more);
+
+void scenario_reactors(const struct fake_child *fake, const struct scenario *s, json_t *more);
+
+/* {"Kind/ns/name": object}, without what two runs cannot share. A new reference. */
+json_t *scenario_state(const struct fake_child *fake);
+
+void assert_clean_hands(json_t *end);
+void assert_restored(json_t *end);
+
+/* The tests of restore_people.c. */
+int people_tests(void);
 
 #endif

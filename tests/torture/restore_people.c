@@ -1,0 +1,288 @@
+/* What people do to a running Restore, and what happens then. */
+#include "restore_torture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "reconciler/holds.h"
+
+static const char restore_key[] = "Restore/" GLEANER_NS "/r1";
+static const char engine_key[] = "Kustomization/flux-system/shop";
+static const char workload_key[] = "StatefulSet/shop/shop";
+
+static struct scenario flux(const char *backup_ends)
+{
+    struct scenario s = {.target = TARGET_KUSTOMIZATION, .backup_ends = backup_ends};
+    scenario_open(&s);
+    return s;
+}
+
+static void drive(const struct fake_child *fake, const struct scenario *s, const char *until)
+{
+    assert_int_equal(driver_run(fake_kubeconfig(fake), s->root, until), 0);
+}
+
+/* ---- changes by people ---- */
+
+static void patch(const struct fake_child *fake, const struct kube_type *t, const char *ns,
+                  const char *name, const char *body, bool status)
+{
+    struct kube *k CLEANUP(kube_free_p) = fake_client(fake);
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct kube_write how = {.manager = "person", .subresource = status ? "status" : NULL};
+    struct err err = {0};
+    if (kube_patch(k, a, t, ns, name, KUBE_PATCH_MERGE, str_of(body), &how, NULL, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static void delete (const struct fake_child *fake, const struct kube_type *t, const char *ns,
+                    const char *name)
+{
+    struct kube *k CLEANUP(kube_free_p) = fake_client(fake);
+    struct err err = {0};
+    if (kube_delete(k, t, ns, name, NULL, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static void ask(const struct fake_child *fake, const char *request)
+{
+    char *body CLEANUP(free_p) =
+        xasprintf("{\"metadata\":{\"annotations\":{\"gleaner.dev/request\":\"%s\"}}}", request);
+    patch(fake, &KUBE_RESTORE, GLEANER_NS, "r1", body, false);
+}
+
+/* ---- what is there ---- */
+
+static char *text_at(const struct fake_child *fake, const char *key, const char *a, const char *b,
+                     const char *c)
+{
+    json_t *state CLEANUP_JSON = scenario_state(fake);
+    json_t *v = json_object_get(state, key);
+    const char *const path[] = {a, b, c};
+    for (size_t i = 0; i < ARRAY_LEN(path) && path[i]; i++)
+        v = json_object_get(v, path[i]);
+    return json_is_string(v) ? xstrdup(json_string_value(v))
+           : v               ? json_dumps(v, JSON_ENCODE_ANY)
+                             : NULL;
+}
+
+static void assert_at(const struct fake_child *fake, const char *key, const char *a, const char *b,
+                      const char *c, const char *want)
+{
+    char *have CLEANUP(free_p) = text_at(fake, key, a, b, c);
+    if (!streq(have, want))
+        fail_msg("%s: %s.%s.%s is %s, not %s", key, a, b ? b : "", c ? c : "",
+                 have ? have : "absent", want ? want : "absent");
+}
+
+static void assert_in(const struct fake_child *fake, const char *phase)
+{
+    assert_at(fake, restore_key, "status", "phase", NULL, phase);
+}
+
+static void assert_marker(const struct fake_child *fake, const char *state)
+{
+    char *marker CLEANUP(free_p) =
+        text_at(fake, engine_key, "metadata", "annotations", "gleaner.dev/hold");
+    char *want CLEANUP(free_p) = xasprintf("\"state\":\"%s\"", state);
+    assert_true(marker && strstr(marker, want));
+    assert_at(fake, engine_key, "spec", "suspend", NULL, "true");
+}
+
+static void assert_free(const struct fake_child *fake)
+{
+    assert_at(fake, engine_key, "spec", "suspend", NULL, NULL);
+    assert_at(fake, engine_key, "metadata", "annotations", "gleaner.dev/hold", NULL);
+    assert_at(fake, workload_key, "spec", "replicas", NULL, "2");
+    assert_at(fake, workload_key, "metadata", "annotations", "gleaner.dev/stopped", NULL);
+}
+
+/* A reactor: as soon as a mover is there, a pod of somebody else mounts the claim. */
+static json_t *intruder(void)
+{
+    json_error_t why;
+    json_t *list = json_loads(
+        "[{\"name\":\"somebody\",\"group\":\"\",\"kind\":\"Pod\",\"when\":[{\"path\":[\"metadata\","
+        "\"labels\",\"gleaner.dev/mover\"],\"exists\":true}],\"after\":0,\"do\":[{\"create\":{"
+        "\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"intruder\",\"namespace\":"
+        "\"${namespace}\"},\"spec\":{\"nodeName\":\"n\",\"containers\":[],\"volumes\":[{\"name\":"
+        "\"d\","
+        "\"persistentVolumeClaim\":{\"claimName\":\"data-shop-0\"}}]},\"status\":{\"phase\":"
+        "\"Running\"}}}]}]",
+        0, &why);
+    assert_non_null(list);
+    return list;
+}
+
+/* Held in Volumes; the pod that was in the way is gone, and no other comes. */
+static struct fake_child *held(struct scenario *s)
+{
+    json_t *more CLEANUP_JSON = intruder();
+    struct fake_child *fake = scenario_start(s, more);
+    drive(fake, s, NULL);
+    assert_in(fake, "Held");
+    assert_marker(fake, "cleared");
+    assert_at(fake, workload_key, "spec", "replicas", NULL, "0");
+    json_t *state CLEANUP_JSON = scenario_state(fake);
+    const char *key;
+    json_t *o;
+    json_object_foreach(state, key, o)
+        assert_false(str_starts(str_of(key), "Pod/shop/gleaner-mover"));
+    scenario_reactors(fake, s, NULL);
+    delete (fake, &KUBE_POD, "shop", "intruder");
+    return fake;
+}
+
+static void a_foreign_pod_stops_it_and_resume_goes_on(void **state)
+{
+    (void)state;
+    struct scenario s = flux("Completed");
+    struct fake_child *fake = held(&s);
+    /* Meanwhile somebody frees the engine: it has to be held again before anything is written. */
+    patch(fake, &KUBE_KUSTOMIZATION, "flux-system", "shop", "{\"spec\":{\"suspend\":false}}",
+          false);
+    ask(fake, "resume:1");
+    drive(fake, &s, NULL);
+    assert_in(fake, "Done");
+    assert_free(fake);
+    json_t *end CLEANUP_JSON = scenario_state(fake);
+    assert_restored(end);
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
+static void abandon_gives_everything_back(void **state)
+{
+    (void)state;
+    struct scenario s = flux("Completed");
+    struct fake_child *fake = held(&s);
+    ask(fake, "abandon");
+    drive(fake, &s, NULL);
+    assert_in(fake, "Failed");
+    assert_free(fake);
+    json_t *end CLEANUP_JSON = scenario_state(fake);
+    assert_clean_hands(end);
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
+struct freeing {
+    struct kube *k;
+    struct arena *a;
+    unsigned n;
+};
+
+static int free_one(void *ctx, const struct held *h, struct err *err)
+{
+    struct freeing *f = ctx;
+    f->n++;
+    assert_true(h->orphan);
+    assert_string_equal(h->state, "cleared");
+    return holds_free(f->k, f->a, h, false, err);
+}
+
+/* The engine stays held, also over a sweep, until somebody frees it by hand. */
+static void deleted_after_clear_it_stays_held(void **state)
+{
+    (void)state;
+    struct scenario s = flux("Completed");
+    struct fake_child *fake = held(&s);
+    delete (fake, &KUBE_RESTORE, GLEANER_NS, "r1");
+    drive(fake, &s, NULL);
+    assert_at(fake, restore_key, "kind", NULL, NULL, NULL);
+    drive(fake, &s, NULL); /* a controller that starts sweeps */
+    assert_marker(fake, "cleared");
+    assert_at(fake, workload_key, "spec", "replicas", NULL, "0");
+
+    struct kube *k CLEANUP(kube_free_p) = fake_client(fake);
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct freeing f = {k, a, 0};
+    struct err err = {0};
+    assert_int_equal(holds_each(k, a, free_one, &f, &err), 0);
+    assert_int_equal(f.n, 2);
+    assert_free(fake);
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
+static void ended_before_clear(const char *how, const char *phase)
+{
+    struct scenario s = flux("Volumes" /* it never ends */);
+    struct fake_child *fake = scenario_start(&s, NULL);
+    drive(fake, &s, "SafetyBackup");
+    assert_in(fake, "SafetyBackup");
+    assert_marker(fake, "held");
+    if (how)
+        ask(fake, how);
+    else
+        delete (fake, &KUBE_RESTORE, GLEANER_NS, "r1");
+    drive(fake, &s, NULL);
+    assert_at(fake, restore_key, "status", "phase", NULL, phase);
+    assert_free(fake);
+    json_t *end CLEANUP_JSON = scenario_state(fake);
+    assert_clean_hands(end);
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
+static void cancelled_before_clear_nothing_is_changed(void **state)
+{
+    (void)state;
+    ended_before_clear("cancel", "Cancelled");
+}
+
+static void deleted_before_clear_nothing_is_changed(void **state)
+{
+    (void)state;
+    ended_before_clear(NULL, NULL);
+}
+
+static void verify_turns_red(const struct kube_type *t, const char *name, const char *change,
+                             const char *names)
+{
+    struct scenario s = flux("Completed");
+    struct fake_child *fake = scenario_start(&s, NULL);
+    drive(fake, &s, "Verify");
+    patch(fake, t, "shop", name, change, false);
+    drive(fake, &s, NULL);
+    assert_in(fake, "Held");
+    json_t *list CLEANUP_JSON = fake_get(fake, "objects"), *o;
+    size_t i;
+    bool named = false;
+    json_array_foreach(list, i, o)
+    {
+        if (!streq(json_text_at(o, "kind", NULL), "Restore"))
+            continue;
+        char *status CLEANUP(free_p) = json_dumps(json_object_get(o, "status"), 0);
+        named = strstr(status, names) != NULL;
+        assert_null(strstr(status, "YWRkZWQ=")); /* the field is named, its value is not */
+    }
+    assert_true(named);
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
+static void verify_misses_a_key(void **state)
+{
+    (void)state;
+    verify_turns_red(&KUBE_SECRET, "app", "{\"data\":{\"added\":null}}", "data.added");
+    verify_turns_red(&KUBE_CONFIGMAP, "tuned", "{\"data\":{\"b\":\"other\"}}", "data.b");
+}
+
+int people_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_foreign_pod_stops_it_and_resume_goes_on),
+        cmocka_unit_test(abandon_gives_everything_back),
+        cmocka_unit_test(deleted_after_clear_it_stays_held),
+        cmocka_unit_test(cancelled_before_clear_nothing_is_changed),
+        cmocka_unit_test(deleted_before_clear_nothing_is_changed),
+        cmocka_unit_test(verify_misses_a_key),
+    };
+    return cmocka_run_group_tests_name("people", tests, NULL, NULL);
+}
