@@ -155,7 +155,10 @@ static int flux_hold(struct kube *k, struct arena *a, struct application *app, c
     if (application_again(k, a, app, &o, err) < 0 || refuse_deleting(&o, err) < 0 ||
         marker_check(a, &o, restore_uid, &ours, &h, err) < 0)
         return -1;
-    if (ours && is_suspended(&o)) {
+    /* Somebody else's request in the place of ours: its answer would prove nothing, so ask again.
+     */
+    bool asked = ours && streq(kube_annotation(a, &o, FLUX_REQUESTED_AT), h.token);
+    if (asked && is_suspended(&o)) {
         app->object = o;
         return 0;
     }

@@ -122,6 +122,13 @@ static int chart_source(struct kube *k, struct arena *a, const struct applicatio
             o.raw = STR("{}");
         }
         revision = raw_text(a, o.raw, "status", "observedSourceArtifactRevision", NULL);
+        str first = {0};
+        struct raw_iter history = raw_iter(raw_at(raw, "status", "history", NULL));
+        raw_next(&history, NULL, &first);
+        const char *built = raw_text(a, o.raw, "status", "artifact", "revision", NULL);
+        if (built && !raw_is(raw_get(first, "chartVersion"), built))
+            unproven(a, s, "HelmChart", chart_ns, chart,
+                     "what runs was made from another version of the chart");
         if (!ref.p)
             ref = raw_at(o.raw, "spec", "sourceRef", NULL);
     }

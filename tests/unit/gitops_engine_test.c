@@ -276,6 +276,9 @@ static json_t *sent_body(const char *head)
     return body;
 }
 
+#define HELD_ASKED(token)                                                                          \
+    ",\"annotations\":{" MARKER("[]", "{}") ",\"reconcile.fluxcd.io/requestedAt\":\"" token "\"}"
+
 static void test_flux_hold(void **state)
 {
     struct kube *k = *state;
@@ -305,8 +308,18 @@ static void test_flux_hold(void **state)
     assert_int_equal(engine_flux.hold(k, a, &app, "g/other", "other", &err), -1);
     assert_int_equal(err.kind, ERR_REFUSED);
     buf_reset(&server.sent);
+    serves("GET", HR_PATH, 200, helm_release(HELD_ASKED("T"), ",\"suspend\":true", ""));
     assert_int_equal(engine_flux.hold(k, a, &app, "g/r", "ru", &err), 0);
     assert_int_equal(server.sent.n, 0);
+
+    /* Somebody else's request: ours is made anew, or the hold would never be quiet. */
+    serves("GET", HR_PATH, 200, helm_release(HELD_ASKED("theirs"), ",\"suspend\":true", ""));
+    serves("PATCH", HR_PATH, 200, helm_release(HELD_ASKED("fresh"), ",\"suspend\":true", ""));
+    assert_int_equal(engine_flux.hold(k, a, &app, "g/r", "ru", &err), 0);
+    json_t *again CLEANUP_JSON = sent_body("PATCH application/apply-patch+yaml ?");
+    const char *other =
+        json_text_at(again, "metadata", "annotations", "reconcile.fluxcd.io/requestedAt", NULL);
+    assert_true(other && !streq(other, "theirs") && !streq(other, "T"));
 }
 
 static void test_flux_hold_not_kept(void **state)
@@ -619,28 +632,41 @@ static void test_flux_proofs(void **state)
 {
     struct kube *k = *state;
     static const struct {
-        const char *held, *repository, *storage, *status, *want;
+        const char *held, *repository, *storage, *status, *want, *chart;
     } rows[] = {
         {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
-         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", NULL},
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", NULL, NULL},
         /* its labels and managers name the Kustomization, whose books do not hold it any more */
         {"shop_x_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
-         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "made by hand"},
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "made by hand", NULL},
         {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "failed",
-         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "revision 2 is 'failed'"},
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "revision 2 is 'failed'",
+         NULL},
         {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
-         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":1}]", "not made by Flux"},
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":1}]", "not made by Flux", NULL},
         {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
-         "\"lastAttemptedGeneration\":1,\"history\":[{\"version\":2}]", "has not been released"},
+         "\"lastAttemptedGeneration\":1,\"history\":[{\"version\":2}]", "has not been released",
+         NULL},
         {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", ",\"recurseSubmodules\":true", "deployed",
-         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "submodules"},
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "submodules", NULL},
         {"shop_db_helm.toolkit.fluxcd.io_HelmRelease",
          ",\"include\":[{\"repository\":{\"name\":\"y\"}}]", "deployed",
-         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "includes"},
+         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2}]", "includes", NULL},
+        {"shop_db_helm.toolkit.fluxcd.io_HelmRelease", "", "deployed",
+         "\"helmChart\":\"flux-system/shop-db\",\"lastAttemptedGeneration\":2,"
+         "\"history\":[{\"version\":2,\"chartVersion\":\"1+a\"}]",
+         "another version of the chart", "1+b"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         server.n = 0;
         secret_list(rows[i].storage);
+        if (rows[i].chart)
+            serves("GET", "/helmcharts/shop-db", 200,
+                   arena_printf(a,
+                                "{\"apiVersion\":\"source.toolkit.fluxcd.io/v1\",\"kind\":"
+                                "\"HelmChart\",\"metadata\":{\"name\":\"shop-db\",\"namespace\":"
+                                "\"flux-system\"},\"status\":{\"artifact\":{\"revision\":\"%s\"}}}",
+                                rows[i].chart));
         serves("GET", "/kustomizations/root", 200,
                arena_printf(a,
                             "{\"apiVersion\":\"kustomize.toolkit.fluxcd.io/v1\",\"kind\":"
