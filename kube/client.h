@@ -6,8 +6,8 @@
  * server's own message (metav1.Status.message), err->http and the kind: 404 NOT_FOUND; 409 EXISTS
  * (reason AlreadyExists) or CONFLICT; 403 FORBIDDEN; 401 UNAUTHORIZED; 400, 422 INVALID; 410 GONE;
  * 413 TOO_LARGE; 429 BUSY; 5xx and no connection UNAVAILABLE; deadline TIMEOUT; cancelled
- * CANCELLED. Values of Secrets never enter an error message: a message of the server about a Secret
- * is cut to its reason. */
+ * CANCELLED. Values never enter an error message: a message of the server about a Secret is cut to
+ * its reason, a refusal (422) of anything to fields, types and details. */
 #ifndef KUBE_CLIENT_H
 #define KUBE_CLIENT_H
 
