@@ -126,7 +126,8 @@ static int local_save(struct backend *b, const struct backend_file *f, const voi
         if (f->type == BACKEND_CONFIG)
             return err_set(err, ERR_EXISTS, "%s is there already", path);
         if ((uint64_t)st.st_size == n)
-            return 0; /* named by its content: a file of this name and size is this file */
+            return sync_folder(folder, err); /* named by its content: it is this file; but who put
+                                                it there may have died before it was durable */
     }
     char token[17];
     random_token(token, 8);
