@@ -40,12 +40,12 @@ for ns in shop blog; do
     check "$ns: with the files" test -s "$work/restored/meta/plan.json"
 done
 rm -rf "$work/restored"
-check "no mover is left" kubectl_is '' get pods -A -l gleaner.dev/mover -o name
+check "no mover is left" wait_for "no mover" 60 kubectl_is '' get pods -A -l gleaner.dev/mover -o name
 check "gleaner get backups lists them" contains "$(gleaner get backups)" e2e-shop-$$
 check "gleaner get -o json is a list" jq -e '.items | length >= 2' <<<"$(gleaner get backups -o json)"
 check "gleaner repo snapshots sees them too" contains \
     "$(gleaner repo snapshots -r "$(store_folder shop)" -p "$(store_password_file)")" "target:HelmRelease/shop/shop"
-check "backing up leaves no trace on the applications" clean_hands shop blog flux-system argocd
+check "backing up leaves no trace on the applications" wait_for "clean hands" 60 clean_hands shop blog flux-system argocd
 check "the Schedule makes a Backup when it is due" wait_for "a Backup by the Schedule" 90 scheduled
 kubectl -n shop annotate --field-manager=people helmrelease shop gleaner.dev/schedule='0 3 * * *' --overwrite >/dev/null
 kubectl -n shop annotate --field-manager=people helmrelease shop gleaner.dev/protect- gleaner.dev/schedule- >/dev/null

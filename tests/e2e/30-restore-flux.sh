@@ -62,6 +62,6 @@ check "the Kustomization's too" same "$kustomization_before" "$(object_state flu
 check "Flux reconciles it again" wait_for "HelmRelease shop/shop is ready" 60 flux_ready helmrelease shop shop
 check "no object carries gleaner" wait_for "clean hands" 30 clean_hands shop flux-system
 check "gleaner holds prints none" same "nothing is held" "$(gleaner holds 2>&1)"
-check "no mover is left" kubectl_is '' get pods -A -l gleaner.dev/mover -o name
+check "no mover is left" wait_for "no mover" 60 kubectl_is '' get pods -A -l gleaner.dev/mover -o name
 check "the same Restore applied again changes nothing" apply_restore "e2e-flux-$$" "e2e-flux-$$"
 end

@@ -37,5 +37,5 @@ check "the Job did not run again: it has no pod" kubectl_is '' -n blog get pods 
 check "the Application's spec and annotations are as before" same "$application_before" "$(object_state argocd application blog)"
 check "no object carries gleaner" wait_for "clean hands" 30 clean_hands blog argocd
 check "gleaner holds prints none" same "nothing is held" "$(gleaner holds 2>&1)"
-check "no mover is left" kubectl_is '' get pods -A -l gleaner.dev/mover -o name
+check "no mover is left" wait_for "no mover" 60 kubectl_is '' get pods -A -l gleaner.dev/mover -o name
 end
