@@ -136,6 +136,12 @@ int engine_of_kind(const char *kind, const struct engine **ret, const struct kub
  */
 bool hold_read(struct arena *a, const struct kube_object *o, struct hold *ret);
 
+/* Takes over a hold of the Restore `from_uid`, which is gone or has ended: the marker gets our
+ * Restore and a fresh token, and keeps its state, what was added and the values before. Nothing if
+ * there is no hold, or it is ours. CONFLICT: it is another hold by now, read again. */
+int hold_adopt(struct kube *k, struct arena *a, const struct application *app, const char *from_uid,
+               const char *restore, const char *restore_uid, struct err *err) must_check;
+
 /* The applications that hold `child` in their books or labels (its parents): for a HelmRelease the
  * Kustomization, for an Application its app-of-apps. each() gets them nearest first. */
 int application_parents(struct kube *k, struct arena *a, const struct application *child,

@@ -44,6 +44,16 @@ static int look_at_restore(struct kube *k, struct arena *a, struct held *h, stru
     return 0;
 }
 
+int hold_is_orphan(struct kube *k, struct arena *a, const char *restore, const char *uid, bool *ret,
+                   struct err *err)
+{
+    struct held h = {.restore = restore, .uid = uid};
+    if (look_at_restore(k, a, &h, err) < 0)
+        return -1;
+    *ret = h.orphan;
+    return 0;
+}
+
 static int on_application(void *ctx, const struct application *app, struct err *err)
 {
     struct listing *l = ctx;

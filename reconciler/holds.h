@@ -21,6 +21,10 @@ int holds_each(struct kube *k, struct arena *a,
                int (*each)(void *ctx, const struct held *h, struct err *err), void *ctx,
                struct err *err) must_check;
 
+/* *ret: the Restore ("namespace/name") with this uid is gone, or has ended. */
+int hold_is_orphan(struct kube *k, struct arena *a, const char *restore, const char *uid, bool *ret,
+                   struct err *err) must_check;
+
 /* Gives one back exactly as it was: resumes the application, or scales the workload back. REFUSED
  * while its Restore is at work (neither Held nor an orphan), unless `force`: then the Restore,
  * should a controller run, holds again or stops where it is. One that is free already is no error.

@@ -340,6 +340,8 @@ static int make_ready_again(struct restore *r, struct err *err)
         rc = restore_hold_again(r, err);
     if (rc == STEP_NEXT && r->phase <= PHASE_VOLUMES)
         rc = restore_stop(r, err);
+    if (rc == STEP_NEXT) /* what was stopped only now */
+        rc = restore_mark_workloads(r, err);
     if (rc != STEP_NEXT)
         return rc;
     size_t i;
@@ -385,6 +387,9 @@ static int answer_request(struct restore *r, struct err *err)
     bool ending = json_object_get(r->st.now, "ending") != NULL;
 
     if (str_is(verb, "resume") && r->phase == PHASE_HELD && held != PHASE_MAX) {
+        /* Whoever looked after the cause may have freed workloads, which have written since. */
+        if (held == PHASE_OBJECTS)
+            held = PHASE_VOLUMES;
         restore_event(r, false, false, "Resumed", "going on with %s, as asked",
                       restore_phases[held].name);
         status_set(&r->st, "goingOn", json_true());

@@ -1,6 +1,7 @@
 /* Hold, Quiet, Clear, Resume, Settle: everything that has to do with the engine. The rows of
  * status.holds name who is held, in the order in which it is done; giving back goes the other way.
  * The truth about each is the marker on the application itself. */
+#include "reconciler/holds.h"
 #include "reconciler/restore/restore.h"
 
 enum { SETTLE_AFTER_UNDO_S = 60, HOLDS_MAX = 50 };
@@ -116,13 +117,16 @@ int restore_plan_holds(struct restore *r, struct err *err)
                            restore_hold_name(r, i), why.msg);
         }
         json_object_set_new(json_array_get(rows(r), i), "uid", json_string(app.object.uid));
-        bool marked = hold_read(r->a, &app.object, &h);
-        if (marked && !streq(h.uid, r->uid))
+        bool marked = hold_read(r->a, &app.object, &h), orphan = true;
+        bool foreign = marked && !streq(h.uid, r->uid);
+        if (foreign && hold_is_orphan(k, r->a, h.restore, h.uid, &orphan, err) < 0)
+            return -1;
+        if (foreign && (!orphan || streq(h.state, "broken")))
             return err_set(err, ERR_REFUSED,
                            "%s is held by Restore %s: finish or abandon that one, or free it with "
                            "`gleaner holds --free`",
                            restore_hold_name(r, i), h.restore);
-        if (!marked && engine->may_hold(k, r->a, &app, err) < 0)
+        if ((!marked || foreign) && engine->may_hold(k, r->a, &app, err) < 0)
             return err_wrap(err, "%s cannot be held", restore_hold_name(r, i));
         if (engine->books(k, r->a, &app, on_book_entry, r, err) < 0)
             return err_wrap(err, "the books of %s", restore_hold_name(r, i));
@@ -132,11 +136,23 @@ int restore_plan_holds(struct restore *r, struct err *err)
 
 /* ---- Hold, Quiet, Clear ---- */
 
+/* What a Restore that is gone has left held: the engine must not be given back in between. */
+static int take_over(struct restore *r, const struct application *app, struct err *err)
+{
+    struct hold h;
+    bool orphan = false;
+    if (!hold_read(r->a, &app->object, &h) || streq(h.uid, r->uid))
+        return 0;
+    if (hold_is_orphan(r->cx->kube, r->a, h.restore, h.uid, &orphan, err) < 0)
+        return -1;
+    return orphan ? hold_adopt(r->cx->kube, r->a, app, h.uid, r->full, r->uid, err) : 0;
+}
+
 int restore_hold(struct restore *r, struct err *err)
 {
     for (size_t i = 0; i < restore_hold_count(r); i++) {
         struct application app;
-        if (restore_hold_read(r, i, &app, NULL, err) < 0)
+        if (restore_hold_read(r, i, &app, NULL, err) < 0 || take_over(r, &app, err) < 0)
             return -1;
         if (app.engine->hold(r->cx->kube, r->a, &app, r->full, r->uid, err) < 0)
             return err_wrap(err, "holding %s", restore_hold_name(r, i));
@@ -236,8 +252,15 @@ int restore_hold_again(struct restore *r, struct err *err)
 
 /* ---- giving back ---- */
 
+bool restore_leaves_cleared(struct restore *r)
+{
+    json_t *ending = json_object_get(r->st.now, "ending");
+    return ending && !json_is_true(json_object_get(ending, "abandon"));
+}
+
 static int resume_all(struct restore *r, struct err *err)
 {
+    bool leave = restore_leaves_cleared(r);
     for (size_t i = restore_hold_count(r); i-- > 0;) {
         struct application app;
         struct hold h;
@@ -247,6 +270,14 @@ static int resume_all(struct restore *r, struct err *err)
         if (restore_hold_read(r, i, &app, &gone, err) < 0)
             return -1;
         bool ours = !gone && hold_read(r->a, &app.object, &h) && streq(h.uid, r->uid);
+        if (ours && leave && streq(h.state, "cleared")) {
+            restore_event(r, true, true, "HeldWithoutRestore",
+                          "%s stays held, as the Restore before this one left it. Restore again, "
+                          "or give everything back as it is: gleaner holds --free",
+                          restore_hold_name(r, i));
+            restore_hold_state(r, i, "cleared");
+            continue;
+        }
         if (ours && app.engine->resume(r->cx->kube, r->a, &app, err) < 0)
             return err_wrap(err, "resuming %s", restore_hold_name(r, i));
         if (!ours && !gone && streq(row_text(r, i, "state"), "cleared"))
@@ -269,7 +300,8 @@ static int settle_all(struct restore *r, struct err *err)
         char why[400] = "";
         if (restore_hold_read(r, i, &app, &gone, err) < 0)
             return -1;
-        if (gone)
+        struct hold h;
+        if (gone || hold_read(r->a, &app.object, &h)) /* what is left held never settles */
             continue;
         if (app.engine->settled(r->cx->kube, r->a, &app, &settled, why, sizeof why, err) < 0)
             return err_wrap(err, "%s", restore_hold_name(r, i));

@@ -150,6 +150,10 @@ int restore_hold_read(struct restore *r, size_t i, struct application *ret, bool
 const char *restore_hold_name(struct restore *r, size_t i); /* "HelmRelease shop/shop" */
 void restore_hold_state(struct restore *r, size_t i, const char *state);
 
+/* Going back before Clear: what an earlier Restore left cleared is over missing data, and stays
+ * held and stopped. */
+bool restore_leaves_cleared(struct restore *r);
+
 /* Between Clear and Resume: REFUSED if a hold does not stand any more. */
 int restore_check_holds(struct restore *r, struct err *err) must_check;
 

@@ -2,6 +2,7 @@
  * are scaled to 0; whatever else mounts a target claim is refused by name. */
 #include "reconciler/restore/restore.h"
 #include "core/log.h"
+#include "reconciler/holds.h"
 #include "reconciler/restore/fields.h"
 #include "reconciler/mover_pod.h"
 #include "reconciler/restore/prepare.h"
@@ -97,6 +98,15 @@ int restore_check_workloads(struct restore *r, struct err *err)
 static int stop_one(struct restore *r, const struct kube_type *t, const struct kube_object *o,
                     struct err *err)
 {
+    struct stopped s;
+    bool orphan = false;
+    if (stopped_read(r->a, o, &s, err) < 0)
+        return -1;
+    if (s.text && !streq(s.uid, r->uid) &&
+        hold_is_orphan(r->cx->kube, r->a, s.restore, s.uid, &orphan, err) < 0)
+        return -1;
+    if (orphan)
+        return workload_adopt(r->cx->kube, r->a, t, o, r->full, r->uid, err);
     return workload_stop(r->cx->kube, r->a, t, o, r->full, r->uid, err);
 }
 
@@ -243,7 +253,7 @@ static int start_ours(void *ctx, const struct kube_object *o, struct err *err)
         log_err("a workload that was stopped stays so", &why, "restore", s->r->name);
         return 0;
     }
-    if (!note.text || !streq(note.uid, s->r->uid))
+    if (!note.text || !streq(note.uid, s->r->uid) || (note.cleared && restore_leaves_cleared(s->r)))
         return 0;
     if (workload_start(s->r->cx->kube, s->r->a, s->type, o, &why) < 0 && why.kind != ERR_NOT_FOUND)
         return err_set(err, why.kind, "%s", why.msg);

@@ -73,6 +73,29 @@ int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
     return send(k, a, t, o, body, NULL, err);
 }
 
+int workload_adopt(struct kube *k, struct arena *a, const struct kube_type *t,
+                   const struct kube_object *o, const char *restore, const char *restore_uid,
+                   struct err *err)
+{
+    struct stopped s;
+    struct buf name CLEANUP(buf_free) = {0}, uid CLEANUP(buf_free) = {0};
+    str note;
+    raw_add_string(&name, str_of(restore));
+    raw_add_string(&uid, str_of(restore_uid));
+    if (stopped_read(a, o, &s, err) < 0)
+        return -1;
+    if (!s.text)
+        return 0;
+    if (raw_set(a, str_of(s.text), JSON_PATH("restore"), buf_view(&name), &note, err) < 0 ||
+        raw_set(a, note, JSON_PATH("uid"), buf_view(&uid), &note, err) < 0)
+        return -1;
+    json_t *body CLEANUP_JSON = patch_of(o);
+    json_object_set_new(json_object_get(body, "metadata"), "annotations",
+                        json_pack("{s:s%}", STOPPED_ANNOTATION, note.p, note.n));
+    json_object_set_new(body, "spec", json_pack("{s:i}", "replicas", 0));
+    return send(k, a, t, o, body, NULL, err);
+}
+
 int workload_mark_cleared(struct kube *k, struct arena *a, const struct kube_type *t,
                           const struct kube_object *o, const char *restore_uid, struct err *err)
 {
@@ -86,7 +109,7 @@ int workload_mark_cleared(struct kube *k, struct arena *a, const struct kube_typ
         return -1;
     json_t *body CLEANUP_JSON = patch_of(o);
     json_object_set_new(json_object_get(body, "metadata"), "annotations",
-                        json_pack("{s:s}", STOPPED_ANNOTATION, note.p));
+                        json_pack("{s:s%}", STOPPED_ANNOTATION, note.p, note.n));
     return send(k, a, t, o, body, NULL, err);
 }
 

@@ -26,6 +26,12 @@ int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
                   const struct kube_object *o, const char *restore, const char *restore_uid,
                   struct err *err) must_check;
 
+/* Takes over the note that a Restore which is gone has left: ours from now on, everything else in
+ * it stays; scaled to 0 again. CONFLICT: read again. */
+int workload_adopt(struct kube *k, struct arena *a, const struct kube_type *t,
+                   const struct kube_object *o, const char *restore, const char *restore_uid,
+                   struct err *err) must_check;
+
 /* Writes into the note that the target is being changed from now on. A workload without a note of
  * this Restore is left alone. CONFLICT: read again. */
 int workload_mark_cleared(struct kube *k, struct arena *a, const struct kube_type *t,

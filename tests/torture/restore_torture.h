@@ -44,4 +44,7 @@ void assert_restored(json_t *end);
 /* The tests of restore_people.c. */
 int people_tests(void);
 
+/* The tests of restore_adopt.c. */
+int adopt_tests(void);
+
 #endif
