@@ -121,6 +121,36 @@ int lease_take(struct context *cx, struct arena *a, const char *lease,
     return 0;
 }
 
+struct restore_search {
+    struct arena *a;
+    const char *content_ns, *guest_of, *found;
+};
+
+static int restore_seen(void *ctx, const struct kube_object *o, struct err *err)
+{
+    (void)err;
+    struct restore_search *s = ctx;
+    static const char *const harmless[] = {"Validate", "Plan", "Lock"};
+    const char *phase = raw_text(s->a, o->raw, "status", "phase", NULL);
+    bool works = phase && !finished(phase);
+    for (size_t i = 0; works && i < ARRAY_LEN(harmless); i++)
+        works = !streq(phase, harmless[i]);
+    if (works && raw_is(raw_at(o->raw, "status", "source", "namespace", NULL), s->content_ns) &&
+        !(s->guest_of && streq(s->guest_of, o->uid)))
+        s->found = arena_printf(s->a, "%s/%s", o->ns, o->name);
+    return 0;
+}
+
+int lease_restore_in(struct context *cx, struct arena *a, const char *content_ns,
+                     const struct lease_holder *me, const char **ret, struct err *err)
+{
+    struct restore_search s = {a, content_ns, me->guest_of, NULL};
+    if (kube_list(cx->kube, &KUBE_RESTORE, NULL, restore_seen, &s, NULL, err) < 0)
+        return err_wrap(err, "looking for Restores that work in namespace %s", content_ns);
+    *ret = s.found;
+    return 0;
+}
+
 int lease_give(struct context *cx, struct arena *a, const char *lease,
                const struct lease_holder *me, struct err *err)
 {

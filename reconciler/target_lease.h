@@ -31,6 +31,13 @@ int lease_take(struct context *cx, struct arena *a, const char *lease,
                const struct lease_holder *me, bool *ret_taken, const char **ret_other,
                struct err *err) must_check;
 
+/* The Restore that now works, in any step from Hold on, Held too, on content of the namespace, and
+ * that this holder is no guest of: its volumes are not to be read. *ret: "gleaner-system/shop", in
+ * the arena, or NULL. One that still waits for leases is none: it may be waiting for this Backup.
+ */
+int lease_restore_in(struct context *cx, struct arena *a, const char *content_ns,
+                     const struct lease_holder *me, const char **ret, struct err *err) must_check;
+
 /* Gives it up if it is ours; anything else is left alone. Idempotent. */
 int lease_give(struct context *cx, struct arena *a, const char *lease,
                const struct lease_holder *me, struct err *err) must_check;

@@ -101,6 +101,9 @@ void backup_set_plan(struct backup_run *b, const struct plan *p);
 json_t *backup_rows(struct backup_run *b);
 size_t backup_rows_failed(struct backup_run *b);
 
+/* The row that a mover works on is to be done anew: its mover is taken away. */
+void backup_rows_stopped(struct backup_run *b);
+
 /* True if anything that belongs to the target is not in the backup. */
 bool backup_is_partial(struct backup_run *b);
 

@@ -218,22 +218,47 @@ static int enter(struct backup_run *b, enum backup_phase phase, struct err *err)
     return backup_save(b, err);
 }
 
+/* A Restore of another target may be rewriting the same volumes: what a mover has read of them is
+ * thrown away, and read anew afterwards. What was read completely before is kept. */
+static int look_for_restore(struct backup_run *b, bool *ret_mine, const char **ret_other,
+                            struct err *err)
+{
+    struct lease_holder me = holder_of(b);
+    const char *ns = status_text(&b->st, "namespace"), *restore;
+    bool gone;
+    if (lease_restore_in(b->cx, b->a, ns, &me, &restore, err) < 0)
+        return -1;
+    if (!restore)
+        return 0;
+    /* The lock lives on, or a prune could take what was stored for the rows that are done. */
+    if (backup_session(b, err) < 0)
+        return -1;
+    *ret_mine = false;
+    *ret_other = arena_printf(b->a, "Restore %s", restore);
+    backup_rows_stopped(b);
+    return mover_pod_remove(b->cx, b->a, b->uid, ns, NULL, &gone, err);
+}
+
 /* *ret_mine: the target is ours to read; else somebody works on it and the status says who. */
-static int take_lease(struct backup_run *b, bool *ret_mine, struct err *err)
+static int take_lease(struct backup_run *b, enum backup_phase phase, bool *ret_mine,
+                      struct err *err)
 {
     struct lease_holder me = holder_of(b);
     const char *other = "";
-    if (lease_take(b->cx, b->a, lease_name(b), &me, ret_mine, &other, err) < 0)
+    if (lease_take(b->cx, b->a, lease_name(b), &me, ret_mine, &other, err) < 0 ||
+        (*ret_mine && (phase == BACKUP_VOLUMES || phase == BACKUP_WRITE) &&
+         look_for_restore(b, ret_mine, &other, err) < 0))
         return -1;
     if (*ret_mine)
         return 0;
     bool restore = strncmp(other, "Restore ", 8) == 0;
     const char *reason = restore ? "RestoreInProgress" : "BackupInProgress";
-    status_progress(&b->st, reason, "waiting until %s has ended with the same target", other);
+    status_progress(&b->st, reason, "waiting until %s has ended with the same %s", other,
+                    restore ? "content" : "target");
     if (restore && !streq(status_condition_is(&b->st, reason), "True"))
         backup_event(b, false, reason, arena_printf(b->a, "waiting until %s has ended", other));
     if (restore)
-        status_condition(&b->st, reason, "True", reason, "%s works on the same target", other);
+        status_condition(&b->st, reason, "True", reason, "%s works on the same content", other);
     return 0;
 }
 
@@ -241,7 +266,7 @@ static int advance(struct backup_run *b, enum backup_phase phase, struct outcome
                    struct err *err)
 {
     bool mine;
-    if (take_lease(b, &mine, err) < 0)
+    if (take_lease(b, phase, &mine, err) < 0)
         return -1;
     if (!mine) {
         *ret = (struct outcome){OUTCOME_AFTER, 2 * BACKUP_LOOK_MS};

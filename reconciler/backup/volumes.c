@@ -33,6 +33,30 @@ static json_t *counts(const struct plan *p)
     return c;
 }
 
+/* A Restore that was given up after it began to write has left its mark on the application: what
+ * stands there now is neither the old state nor the new one. */
+static void add_abandoned(struct backup_run *b, const struct plan *p)
+{
+    for (size_t i = 0; i < p->app_count; i++) {
+        const struct kube_object *o = &p->apps[i].object;
+        struct hold h;
+        if (!hold_read(b->a, o, &h) || !streq(h.state, "cleared") ||
+            (b->safety_for && streq(h.uid, b->safety_for)))
+            continue;
+        json_t *list = json_object_get(b->st.now, "problems");
+        if (!list)
+            status_set(&b->st, "problems", list = json_array());
+        if (json_array_size(list) > WARNINGS_MAX)
+            json_array_remove(list, WARNINGS_MAX - 1);
+        json_array_insert_new(
+            list, 0,
+            json_sprintf("%s %s/%s is still held by Restore %s, which was given up after it had "
+                         "begun to write: what this backup holds may be half of it",
+                         o->kind, o->ns, o->name, h.restore));
+        return;
+    }
+}
+
 void backup_set_plan(struct backup_run *b, const struct plan *p)
 {
     const struct declaration *d = &p->declared;
@@ -45,6 +69,7 @@ void backup_set_plan(struct backup_run *b, const struct plan *p)
     status_set(&b->st, "counts", counts(p));
     status_set(&b->st, "warnings", p->warning_count ? texts(p->warnings, p->warning_count) : NULL);
     status_set(&b->st, "problems", p->problem_count ? texts(p->problems, p->problem_count) : NULL);
+    add_abandoned(b, p);
 }
 
 int backup_plan(struct backup_run *b, struct err *err)
@@ -97,6 +122,17 @@ size_t backup_rows_failed(struct backup_run *b)
     json_t *row;
     json_array_foreach(backup_rows(b), i, row) n += !row_is(row, "Completed");
     return n;
+}
+
+void backup_rows_stopped(struct backup_run *b)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(backup_rows(b), i, row)
+    {
+        if (row_is(row, "Running"))
+            json_object_set_new(row, "phase", json_string("Pending"));
+    }
 }
 
 static void row_set(json_t *row, const char *member, const char *text)
