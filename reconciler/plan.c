@@ -62,7 +62,7 @@ static void add_claim(struct scope_set *s, struct plan *p, const struct subject 
         scope_warn(
             &s->warnings, s->a,
             "the volume of claim %s is not in this backup: it lies in a namespace that several "
-            "applications use, and nothing says that it is this one's",
+            "applications use, and nothing says that it is this one's alone",
             o->name);
     } else if (raw_is(raw_at(o->raw, "spec", "volumeMode", NULL), "Block")) {
         scope_warn(

@@ -221,6 +221,42 @@ static void mark_credentials(struct scope_set *s, const struct member *m)
     }
 }
 
+static void warn_reference(struct scope_set *s, const struct member *m, const char *kind,
+                           const char *name, const char *what)
+{
+    const char *ns = m->app.object.ns;
+    str key = str_of(scope_key(s->a, STR(""), kind, ns, name));
+    const struct booking *b = map_get(s->books, key);
+    bool declared = b && b->by->relation != MEMBER_OTHER && !b->entry.seed;
+    if (!declared && !map_get(s->by_key, key))
+        scope_warn(&s->warnings, s->a,
+                   "%s %s/%s, which %s takes %s from, is not in this backup: keep it apart", kind,
+                   ns, name, m->text, what);
+}
+
+/* What an engine's object reads beside its source. Only the namespace's own objects go into its
+ * repository: a key of the engine's namespace would come within reach of this one's movers. Source:
+ * Flux HelmReleaseSpec.valuesFrom, KustomizationSpec.postBuild.substituteFrom and .decryption. */
+static void warn_references(struct scope_set *s, const struct member *m)
+{
+    static const char *const lists[][2] = {{"valuesFrom", "values"},
+                                           {"substituteFrom", "variables"}};
+    str spec = raw_get(m->app.object.raw, "spec"), item;
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        str from = i == 0 ? spec : raw_get(spec, "postBuild");
+        for (struct raw_iter it = raw_iter(raw_get(from, lists[i][0]));
+             raw_next(&it, NULL, &item);) {
+            const char *kind = raw_text(s->a, item, "kind", NULL);
+            const char *name = raw_text(s->a, item, "name", NULL);
+            if (kind && name)
+                warn_reference(s, m, kind, name, lists[i][1]);
+        }
+    }
+    const char *key = raw_text(s->a, spec, "decryption", "secretRef", "name", NULL);
+    if (key)
+        warn_reference(s, m, "Secret", key, "its decryption key");
+}
+
 static int prove_members(struct scope_set *s, struct err *err)
 {
     for (size_t i = 0; i < s->members.n; i++) {
@@ -235,6 +271,11 @@ static int prove_members(struct scope_set *s, struct err *err)
     }
     for (size_t i = 0; i < s->members.n; i++)
         mark_credentials(s, s->members.p[i]);
+    for (size_t i = 0; i < s->members.n; i++) {
+        if (s->members.p[i]->relation == MEMBER_CHAIN &&
+            s->members.p[i]->app.engine == &engine_flux)
+            warn_references(s, s->members.p[i]);
+    }
     return 0;
 }
 

@@ -133,6 +133,68 @@ static void relate_walk(struct scope_set *s, struct found *f)
     f->mark = MARK_DONE;
 }
 
+/* ---- claims that pods mount ---- */
+
+/* Calls each() with every claim that the pods of a workload, or the pod, mount. Source: corev1
+ * PodSpec, which lies in spec, spec.template.spec or spec.jobTemplate.spec.template.spec. */
+static void each_mount(struct scope_set *s, const struct found *f,
+                       void (*each)(struct found *claim, const struct found *by))
+{
+    str volume, spec = raw_get(f->object.raw, "spec");
+    str volumes[] = {raw_get(spec, "volumes"), raw_at(spec, "template", "spec", "volumes", NULL),
+                     raw_at(spec, "jobTemplate", "spec", "template", "spec", "volumes", NULL)};
+    bool pod = kube_object_is(&f->object, "", "Pod");
+    for (size_t i = pod ? 0 : 1; i < (pod ? 1 : ARRAY_LEN(volumes)); i++) {
+        for (struct raw_iter it = raw_iter(volumes[i]); raw_next(&it, NULL, &volume);) {
+            const char *name = raw_text(s->a, volume, "persistentVolumeClaim", "claimName", NULL);
+            struct found *claim =
+                name ? map_get(s->by_key, str_of(scope_key(s->a, STR(""), "PersistentVolumeClaim",
+                                                           f->object.ns, name)))
+                     : NULL;
+            if (claim)
+                each(claim, f);
+        }
+    }
+}
+
+static void note_mount(struct found *claim, const struct found *by)
+{
+    if (by->core && !claim->mounted_by)
+        claim->mounted_by = by;
+    str phase = raw_at(by->object.raw, "status", "phase", NULL);
+    bool ended = kube_object_is(&by->object, "", "Pod") &&
+                 (raw_is(phase, "Succeeded") || raw_is(phase, "Failed"));
+    if (by->foreign && !ended && !claim->foreign_mount)
+        claim->foreign_mount = by;
+}
+
+/* A claim belongs to the chain whose pods mount it, whoever declares it, unless another
+ * application's pods mount it as well: then nobody can say whose the data are. */
+static void relate_mounts(struct scope_set *s)
+{
+    for (size_t i = 0; i < s->found.n; i++) {
+        struct found *f = s->found.p[i];
+        if (f->core || f->foreign)
+            each_mount(s, f, note_mount);
+    }
+    for (size_t i = 0; i < s->found.n; i++) {
+        struct found *claim = s->found.p[i];
+        if (!claim->mounted_by || claim->core || !streq(claim->object.ns, s->ns))
+            continue;
+        if (!claim->foreign_mount) {
+            claim->core = true;
+            claim->foreign = false;
+        } else {
+            scope_warn(&s->problems, s->a,
+                       "the volume of claim %s is not in this backup: %s %s mounts it, but so does "
+                       "%s %s of another application",
+                       claim->object.name, claim->mounted_by->type->kind,
+                       claim->mounted_by->object.name, claim->foreign_mount->type->kind,
+                       claim->foreign_mount->object.name);
+        }
+    }
+}
+
 /* An application of another chain is not ours, wherever its object lies. */
 static void mark_other_applications(struct scope_set *s)
 {
@@ -161,4 +223,5 @@ void scope_relate(struct scope_set *s)
     mark_other_applications(s);
     for (size_t i = 0; i < s->found.n; i++)
         relate_walk(s, s->found.p[i]);
+    relate_mounts(s);
 }

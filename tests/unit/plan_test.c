@@ -257,6 +257,63 @@ static void test_alone(void **state)
     down(&b);
 }
 
+#define CLAIM(name)                                                                                \
+    THING("v1", "PersistentVolumeClaim", name, "app", "", ",'status':{'phase':'Bound'}")
+#define MOUNTS(name) "{'persistentVolumeClaim':{'claimName':'" name "'}}"
+#define POD_OF(volumes) ",'spec':{'template':{'spec':{'volumes':[" volumes "]}}}"
+
+/* A volume that the target's pods mount is the target's, whoever declares its claim. */
+static void test_mounted_claims(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, "[" KS("one", "flux-system", ENTRY("app_web_apps_Deployment")) "," KS(
+                 "two", "flux-system", ENTRY("app_other_apps_Deployment") "," ENTRY(
+                                           "app_sibling__PersistentVolumeClaim")) ","
+             THING("apps/v1", "Deployment", "web", "app", ",'uid':'web'",
+                   POD_OF(MOUNTS("hand") "," MOUNTS("sibling") "," MOUNTS("both"))) ","
+             THING("apps/v1", "Deployment", "other", "app", ",'uid':'other'",
+                   POD_OF(MOUNTS("both") "," MOUNTS("theirs"))) ","
+             CLAIM("hand") "," CLAIM("sibling") "," CLAIM("both") "," CLAIM("theirs") "]");
+    if (plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", false, &p, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_false(p.alone);
+    assert_int_equal(p.claim_count, 2);
+    assert_string_equal(p.claims[0], "hand");
+    assert_string_equal(p.claims[1], "sibling");
+    assert_int_equal(p.problem_count, 1);
+    assert_true(says(p.problems, p.problem_count, "claim both is not in this backup"));
+    assert_true(says(p.warnings, p.warning_count, "claim theirs is not in this backup"));
+    down(&b);
+}
+
+/* What an engine reads beside its source, and Git does not hold, is named. */
+static void test_references(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b,
+         "[{'apiVersion':'kustomize.toolkit.fluxcd.io/v1','kind':'Kustomization','metadata':"
+         "{'name':'one','namespace':'flux-system'},'spec':{'sourceRef':{'kind':'GitRepository',"
+         "'name':'git'},'decryption':{'provider':'sops','secretRef':{'name':'age'}},'postBuild':"
+         "{'substituteFrom':[{'kind':'ConfigMap','name':'cluster'},{'kind':'Secret','name':"
+         "'declared'}]}},'status':{'inventory':{'entries':["
+         ENTRY("app_conf__ConfigMap") "," ENTRY("flux-system_declared__Secret") "]}}},"
+         THING("v1", "ConfigMap", "conf", "app", "", ",'data':{'a':'1'}") "]");
+    if (plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", false, &p, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(says(p.warnings, p.warning_count, "Secret flux-system/age"));
+    assert_true(says(p.warnings, p.warning_count, "ConfigMap flux-system/cluster"));
+    assert_false(says(p.warnings, p.warning_count, "flux-system/declared"));
+    down(&b);
+}
+
 static void test_nothing(void **state)
 {
     (void)state;
@@ -309,6 +366,8 @@ int main(void)
         cmocka_unit_test(test_remote_of_this_cluster),
         cmocka_unit_test(test_chain),
         cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_mounted_claims),
+        cmocka_unit_test(test_references),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_forbidden),
     };
