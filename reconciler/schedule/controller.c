@@ -106,7 +106,8 @@ static int run(struct context *cx, struct arena *a, struct status *s, const stru
         if (create_backup(cx, a, s, due, &name, err) < 0)
             return -1;
         status_set(s, "lastBackup", json_string(name));
-        set_time(s, "lastScheduleTime", due);
+        /* Not the missed time itself: behind it lie the other missed ones. */
+        set_time(s, "lastScheduleTime", MAX(due, clock_wall_ms()));
     }
     if (next < 0) {
         status_stalled(s, "NeverDue", "the schedule never comes true: change spec.schedule");

@@ -326,6 +326,85 @@ static void test_session_in_use(void **state)
     bench_down(&b);
 }
 
+/* So does one of another target with content in the same namespace. One that was given up after it
+ * began to write is not passed over in silence. */
+static void test_restore_of_another_target(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    const char *message = "";
+    bench_up(&b);
+    fake_post(b.fake, "objects",
+              "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Restore\",\"metadata\":"
+              "{\"name\":\"r\",\"namespace\":\"gleaner-system\",\"uid\":\"restore-1\"},"
+              "\"status\":{\"phase\":\"Volumes\",\"source\":{\"namespace\":\"app\"}}}]");
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    struct outcome o;
+    struct err err;
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &o, &err), 0);
+    assert_int_equal(o.what, OUTCOME_AFTER);
+    assert_string_equal(ready_reason(a, &b, &message), "RestoreInProgress");
+    assert_int_equal(count_files(b.folder, "snapshots"), 0);
+    assert_int_equal(kube_delete(k, &KUBE_RESTORE, "gleaner-system", "r", NULL, &err), 0);
+    assert_int_equal(
+        kube_patch(
+            k, a, &KUBE_KUSTOMIZATION, "flux-system", "app", KUBE_PATCH_MERGE,
+            STR("{\"metadata\":{\"annotations\":{\"gleaner.dev/hold\":\"{\\\"restore\\\":"
+                "\\\"gleaner-system/r\\\",\\\"uid\\\":\\\"restore-1\\\",\\\"token\\\":\\\"t\\\","
+                "\\\"state\\\":\\\"cleared\\\",\\\"added\\\":[],\\\"before\\\":{}}\"}}}"),
+            NULL, NULL, &err),
+        0);
+    backup_sessions_end();
+    kube_free(k);
+    assert_int_equal(wait_end(start(&b)), 0);
+    assert_string_equal(ready_reason(a, &b, &message), "PartiallyFailed");
+    assert_non_null(strstr(message, "Restore gleaner-system/r"));
+    bench_down(&b);
+}
+
+static int count_backup(void *ctx, const struct kube_object *o, struct err *err)
+{
+    (void)err;
+    *(int *)ctx += strncmp(o->name, "hourly-", 7) == 0;
+    return 0;
+}
+
+/* A week of missed times is made up for by one Backup. */
+static void test_schedule_makes_up_once(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_up(&b);
+    fake_post(b.fake, "objects",
+              "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Schedule\",\"metadata\":"
+              "{\"name\":\"hourly\",\"namespace\":\"gleaner-system\",\"uid\":\"s-1\"},\"spec\":"
+              "{\"schedule\":\"0 0 1 * *\",\"template\":{\"target\":{\"kind\":\"Kustomization\","
+              "\"namespace\":\"flux-system\",\"name\":\"app\"}}},\"status\":{\"lastScheduleTime\":"
+              "\"2020-01-01T00:00:00Z\"}}]");
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    struct err err;
+    int n = 0;
+    for (int i = 0; i < 3; i++) {
+        struct arena *a CLEANUP(arena_free_p) = arena_new();
+        struct outcome o;
+        struct kube_object made;
+        assert_int_equal(schedule_reconcile(&cx, a, "gleaner-system", "hourly", &o, &err), 0);
+        if (i == 0 && kube_patch(k, a, &KUBE_BACKUP, "gleaner-system", "hourly-202002010000",
+                                 KUBE_PATCH_MERGE, STR("{\"status\":{\"phase\":\"Completed\"}}"),
+                                 &(struct kube_write){.subresource = "status"}, &made, &err) < 0)
+            fail_msg("%s", err.msg);
+    }
+    struct kube_list ours = {.ns = "gleaner-system"};
+    assert_int_equal(kube_list(k, &KUBE_BACKUP, &ours, count_backup, &n, NULL, &err), 0);
+    assert_int_equal(n, 1);
+    kube_free(k);
+    bench_down(&b);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -351,6 +430,8 @@ int main(void)
         cmocka_unit_test(test_waits_for_the_api_server),
         cmocka_unit_test(test_waits_for_a_restore),
         cmocka_unit_test(test_session_in_use),
+        cmocka_unit_test(test_restore_of_another_target),
+        cmocka_unit_test(test_schedule_makes_up_once),
         cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
