@@ -35,7 +35,7 @@ struct outcome {
     unsigned ms; /* OUTCOME_AFTER: reconcile again then, at the latest */
 };
 
-/* One kind's reconciler. < 0: tried again with growing delay (5 ms x2 to 1000 s; err->retry_ms if
+/* One kind's reconciler. < 0: tried again with growing delay (5 ms x2 to 60 s; err->retry_ms if
  * the server named a time), *err is logged once. NOT_FOUND of the resource itself is not an error:
  * the reconciler returns DONE. */
 typedef int reconcile_fn(struct context *cx, struct arena *a, const char *ns, const char *name,

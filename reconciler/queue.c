@@ -104,14 +104,17 @@ void queue_done(struct queue *q, const char *key, int64_t again_ms)
 
 unsigned queue_failed(struct queue *q, const char *key, unsigned at_least_ms)
 {
-    enum { FIRST_MS = 5, LAST_MS = 1000000 };
+    enum { FIRST_MS = 5, LAST_MS = 60000, EVENT_MS = 1000 };
     pthread_mutex_lock(&q->mutex);
     struct item *i = item_of(q, str_of(key));
     uint64_t delay = (uint64_t)FIRST_MS << MIN(i->failures, 18u);
     delay = MAX(MIN(delay, LAST_MS), at_least_ms);
     i->failures++;
     i->running = false;
-    /* An event that came while it ran waits too: it may well be of our own write. */
+    /* An event that came while it ran may be of a person's change, or of our own write: soon, but
+     * not at once, and never before the time that the server named. */
+    if (i->due >= 0)
+        delay = MAX(MIN(delay, EVENT_MS), at_least_ms);
     i->due = clock_mono_ms() + (int64_t)delay;
     pthread_mutex_unlock(&q->mutex);
     return (unsigned)delay;

@@ -22,8 +22,8 @@ char *queue_take(struct queue *q, int64_t *ret_wait_ms);
 /* The end of a run: forget failures. With a delay >= 0 it runs again then. */
 void queue_done(struct queue *q, const char *key, int64_t again_ms);
 
-/* The end of a failed run: it runs again after 5 ms x2^failures to 1000 s, or at_least if longer.
- * Gives that delay. */
+/* The end of a failed run: it runs again after 5 ms x2^failures to 60 s (1 s if it was added while
+ * it ran), or at_least if longer. Added afterwards, it is due as usual. Gives that delay. */
 unsigned queue_failed(struct queue *q, const char *key, unsigned at_least_ms);
 
 #endif

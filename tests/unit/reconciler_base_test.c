@@ -83,6 +83,31 @@ static void test_queue_times(void **state)
     clock_override(NULL);
 }
 
+/* However often it failed, a person's change does not wait long. */
+static void test_queue_waits_shortly(void **state)
+{
+    (void)state;
+    struct queue *q = queue_new();
+    char *key;
+    clock_override(now);
+    queue_add(q, STR("soon"), 0);
+    for (int i = 0; i < 20; i++) {
+        virtual_now += 60000;
+        key = take(q);
+        assert_string_equal(key, "soon");
+        assert_true(queue_failed(q, key, 0) <= 60000);
+        free(key);
+    }
+    queue_add(q, STR("soon"), 0); /* an event ends the wait */
+    key = take(q);
+    assert_string_equal(key, "soon");
+    queue_add(q, STR("soon"), 0); /* one that comes while it runs shortens it */
+    assert_int_equal(queue_failed(q, key, 0), 1000);
+    free(key);
+    queue_free(q);
+    clock_override(NULL);
+}
+
 static int64_t at(const char *time)
 {
     int64_t ms;
@@ -156,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_queue_dedupes_and_serialises),
         cmocka_unit_test(test_queue_times),
+        cmocka_unit_test(test_queue_waits_shortly),
         cmocka_unit_test(test_cron_next),
         cmocka_unit_test(test_cron_refuses),
     };
