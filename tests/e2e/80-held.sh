@@ -45,9 +45,20 @@ check "deleting it leaves the engine held" kubectl_is true -n shop get helmrelea
 check "and an Event on the HelmRelease or the Restore says what to do" says_what_to_do
 kubectl -n shop delete pod intruder --grace-period=0 --force >/dev/null 2>&1
 
-apply_restore "e2e-refused2-$$" "e2e-held-$$"
-check "another Restore does not touch what is held" ended_as restore "e2e-refused2-$$" Failed 60
-check "and says how to go on" contains "$(why restore "e2e-refused2-$$")" "gleaner holds --free"
+# The next Restore takes the hold over: the engine is never given back over missing data.
+apply_restore "e2e-over-$$" "e2e-held-$$"
+check "another Restore takes over what is held, and ends Done" ended_as restore "e2e-over-$$" Done 300
+check "nothing is held then" same "nothing is held" "$(gleaner holds 2>&1)"
+must "shop runs" wait_for "StatefulSet shop/shop" 60 kubectl_is 1 -n shop get statefulset shop -o jsonpath='{.status.readyReplicas}'
+check "the bytes are back" same "$files_before" "$(volume_state shop shop-0)"
+check "the engine is as it was" same "$state_before" "$(object_state shop helmrelease shop)"
+
+# Deleted half-way once more, and now somebody wants it back as it is.
+kubectl -n shop exec shop-0 -- rm -rf /data/ledger </dev/null
+apply_restore "e2e-left-$$" "e2e-held-$$"
+must "a Restore comes to Volumes" wait_for "Restore in Volumes" 180 in_phase "e2e-left-$$" Volumes
+kubectl -n gleaner-system delete restore "e2e-left-$$" --timeout=60s >/dev/null
+check "deleting it leaves the engine held" kubectl_is true -n shop get helmrelease shop -o jsonpath='{.spec.suspend}'
 check "gleaner holds --free gives it back" gleaner holds --free
 check "nothing is held then" same "nothing is held" "$(gleaner holds 2>&1)"
 must "shop runs, without its bytes" wait_for "StatefulSet shop/shop" 60 kubectl_is 1 -n shop get statefulset shop -o jsonpath='{.status.readyReplicas}'
