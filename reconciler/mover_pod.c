@@ -124,11 +124,11 @@ static json_t *pod_json(struct context *cx, struct arena *a, const struct mover_
     json_t *volumes = json_pack("[{s:s, s:{s:s}}, {s:s, s:{s:[{s:o}]}}]", "name", "volume",
                                 "persistentVolumeClaim", "claimName", spec->claim, "name", "token",
                                 "projected", "sources", "serviceAccountToken", token);
-    json_t *pod_spec =
-        json_pack("{s:s, s:s, s:b, s:b, s:i, s:[o], s:o}", "restartPolicy", "Never",
-                  "serviceAccountName", "default", "automountServiceAccountToken", 0,
-                  "enableServiceLinks", 0, "terminationGracePeriodSeconds", 5, "containers",
-                  container(cx, spec, gateway, ca), "volumes", volumes);
+    json_t *pod_spec = json_pack(
+        "{s:s, s:s, s:b, s:b, s:i, s:i, s:[o], s:o}", "restartPolicy", "Never",
+        "serviceAccountName", "default", "automountServiceAccountToken", 0, "enableServiceLinks", 0,
+        "terminationGracePeriodSeconds", 5, "activeDeadlineSeconds", (int)MOVER_DEADLINE_S,
+        "containers", container(cx, spec, gateway, ca), "volumes", volumes);
     if (node && *node)
         set_place(pod_spec, node);
     const char *name = mover_pod_name(a, spec->direction, spec->owner_uid, spec->claim);
@@ -238,22 +238,53 @@ static void read_end(struct arena *a, const struct kube_object *pod, struct move
         m->why = "it ended without a word";
 }
 
+/* Milliseconds since a time; -1 if there is none. */
+static int64_t since(const char *time)
+{
+    int64_t ms;
+    return time && clock_parse(str_of(time), &ms) ? clock_wall_ms() - ms : -1;
+}
+
+static int64_t leaving_since(struct arena *a, const struct kube_object *pod)
+{
+    const char *time = raw_text(a, pod->raw, "metadata", "deletionTimestamp", NULL);
+    return time ? MAX(since(time), 0) : -1;
+}
+
+/* A mover has no probes: it is not ready only if the node controller says so, of a node that does
+ * not answer. Its kubelet keeps no deadline then, and the mover tolerates the taint. Source:
+ * k8s.io/kubernetes pkg/controller/util/node MarkPodsNotReady. */
+static bool is_lost(struct arena *a, const struct kube_object *pod, int64_t age_ms)
+{
+    str item;
+    if (age_ms > MOVER_DEADLINE_S * INT64_C(1000) + MOVER_LOST_MS)
+        return true;
+    for (struct raw_iter it = raw_iter(raw_at(pod->raw, "status", "conditions", NULL));
+         raw_next(&it, NULL, &item);) {
+        if (raw_is(raw_get(item, "type"), "Ready") && raw_is(raw_get(item, "status"), "False") &&
+            since(raw_text(a, item, "lastTransitionTime", NULL)) > MOVER_LOST_MS)
+            return container_state(pod, "running").p != NULL;
+    }
+    return false;
+}
+
 static void observe(struct arena *a, const struct kube_object *pod, struct mover_pod *m)
 {
-    int64_t born;
     const char *node = raw_text(a, pod->raw, "spec", "nodeName", NULL);
     const char *created = raw_text(a, pod->raw, "metadata", "creationTimestamp", NULL);
     *m =
         (struct mover_pod){.name = pod->name, .uid = pod->uid, .node = node ? node : "", .why = ""};
-    if (created && clock_parse(str_of(created), &born))
-        m->age_ms = clock_wall_ms() - born;
+    m->age_ms = MAX(since(created), 0);
+    m->leaving_ms = leaving_since(a, pod);
     str phase = raw_at(pod->raw, "status", "phase", NULL);
-    bool deleted = raw_at(pod->raw, "metadata", "deletionTimestamp", NULL).p != NULL;
     if (raw_is(phase, "Succeeded") || raw_is(phase, "Failed")) {
         read_end(a, pod, m);
-    } else if (deleted) {
+    } else if (m->leaving_ms >= 0) {
         m->state = MOVER_FAILED;
         m->why = "it was deleted while it worked";
+    } else if (raw_is(phase, "Running") && is_lost(a, pod, m->age_ms)) {
+        m->state = MOVER_FAILED;
+        m->why = arena_printf(a, "its node %s does not answer", m->node);
     } else if (raw_is(phase, "Running")) {
         m->state = MOVER_RUNNING;
     } else {
@@ -341,8 +372,9 @@ static int remove_one(struct removal *r, const struct kube_object *pod, struct e
     return err_wrap(err, "deleting mover %s/%s", pod->ns, pod->name);
 }
 
-int mover_pod_remove(struct context *cx, struct arena *a, const char *owner_uid, const char *ns,
-                     const char *claim, bool *ret_gone, struct err *err)
+/* *ret_left: pods that are there; *ret_lost: those of them whose nodes do not answer. */
+static int remove_all(struct context *cx, struct arena *a, const char *owner_uid, const char *ns,
+                      const char *claim, size_t *ret_left, size_t *ret_lost, struct err *err)
 {
     struct gateway_client CLEANUP(gateway_client_free_p) *client = NULL;
     struct removal r = {.cx = cx, .a = a, .claim = claim};
@@ -360,8 +392,30 @@ int mover_pod_remove(struct context *cx, struct arena *a, const char *owner_uid,
     int result = 0;
     for (size_t i = 0; result == 0 && i < r.pods.n; i++)
         result = remove_one(&r, &r.pods.p[i], err);
-    if (result == 0)
-        *ret_gone = r.pods.n == 0;
+    *ret_left = r.pods.n;
+    *ret_lost = 0;
+    for (size_t i = 0; i < r.pods.n; i++)
+        *ret_lost += leaving_since(a, &r.pods.p[i]) > MOVER_LOST_MS;
     vec_free(&r.pods);
     return result;
+}
+
+int mover_pod_remove(struct context *cx, struct arena *a, const char *owner_uid, const char *ns,
+                     const char *claim, bool *ret_gone, struct err *err)
+{
+    size_t left, lost;
+    if (remove_all(cx, a, owner_uid, ns, claim, &left, &lost, err) < 0)
+        return -1;
+    *ret_gone = left == 0;
+    return 0;
+}
+
+int mover_pod_leave(struct context *cx, struct arena *a, const char *owner_uid, const char *ns,
+                    bool *ret_gone, struct err *err)
+{
+    size_t left, lost;
+    if (remove_all(cx, a, owner_uid, ns, NULL, &left, &lost, err) < 0)
+        return -1;
+    *ret_gone = left == lost;
+    return 0;
 }

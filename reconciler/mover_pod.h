@@ -15,6 +15,11 @@
 #define MOVER_LABEL "gleaner.dev/mover"
 #define MOVER_CLAIM_ANNOTATION "gleaner.dev/claim"
 
+enum {
+    MOVER_DEADLINE_S = 24 * 60 * 60, /* activeDeadlineSeconds of the pod */
+    MOVER_LOST_MS = 5 * 60 * 1000,   /* this long without a word from its node */
+};
+
 enum mover_direction { MOVER_BACKUP, MOVER_RESTORE };
 
 struct mover_pod_spec {
@@ -47,6 +52,9 @@ struct mover_pod {
     bool has_report;
     struct mover_report report;
     int64_t age_ms; /* since its creationTimestamp */
+    /* It is being deleted, and since when that should be over (deletionTimestamp, which has the
+     * grace period in it). -1: it is not being deleted. */
+    int64_t leaving_ms;
 };
 
 /* Makes the pod unless it is there, registers it at the gateway, and says where it stands. One call
@@ -61,6 +69,12 @@ int mover_pod_step(struct context *cx, struct arena *a, const struct mover_pod_s
 int mover_pod_remove(struct context *cx, struct arena *a, const char *owner_uid, const char *ns,
                      const char *claim /* may be NULL */, bool *ret_gone, struct err *err)
     must_check;
+
+/* As mover_pod_remove of all claims, and *ret_gone is true also when all that is left should have
+ * been gone for MOVER_LOST_MS: their nodes do not answer. The kubelet ends them when it comes back;
+ * the gateway does not hear them any more. Only where nothing that they write can do harm. */
+int mover_pod_leave(struct context *cx, struct arena *a, const char *owner_uid, const char *ns,
+                    bool *ret_gone, struct err *err) must_check;
 
 /* The name of a running or scheduled pod (other than a mover) that mounts the claim, and its node:
  * NULL if none does. Both in the arena. Finished pods do not count. */

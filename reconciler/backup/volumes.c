@@ -218,6 +218,18 @@ static void row_done(json_t *row, const struct mover_report *r)
 /* A failed mover is tried once more: nodes die, pods are evicted. */
 static int row_again(struct backup_run *b, json_t *row, const struct mover_pod *m, struct err *err)
 {
+    /* One that was counted already is still on its way out: its name is not free for the next. */
+    if (streq(json_text_at(row, "failedPod", NULL), m->uid)) {
+        bool gone;
+        if (m->leaving_ms <= MOVER_LOST_MS)
+            return mover_pod_remove(b->cx, b->a, b->uid, status_text(&b->st, "namespace"),
+                                    json_text_at(row, "claim", NULL), &gone, err) < 0
+                       ? -1
+                       : BACKUP_WAIT;
+        row_failed(row,
+                   arena_printf(b->a, "its mover does not end: node %s does not answer", m->node));
+        return backup_save(b, err) < 0 ? -1 : BACKUP_WAIT;
+    }
     json_int_t tries = json_integer_value(json_object_get(row, "tries")) + 1;
     if (tries >= BACKUP_TRIES) {
         row_failed(row, m->why);
@@ -228,6 +240,7 @@ static int row_again(struct backup_run *b, json_t *row, const struct mover_pod *
     /* Counted before it is removed: a controller that dies in between tries once less, not for
      * ever. */
     json_object_set_new(row, "tries", json_integer(tries));
+    row_set(row, "failedPod", m->uid);
     row_set(row, "message", m->why);
     if (backup_save(b, err) < 0 ||
         mover_pod_remove(b->cx, b->a, b->uid, status_text(&b->st, "namespace"), claim, &gone, err) <
@@ -304,8 +317,7 @@ int backup_volumes(struct backup_run *b, struct err *err)
         return BACKUP_WAIT;
     }
     bool gone;
-    if (mover_pod_remove(b->cx, b->a, b->uid, status_text(&b->st, "namespace"), NULL, &gone, err) <
-        0)
+    if (mover_pod_leave(b->cx, b->a, b->uid, status_text(&b->st, "namespace"), &gone, err) < 0)
         return -1;
     return gone ? BACKUP_NEXT : BACKUP_WAIT;
 }

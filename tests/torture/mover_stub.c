@@ -75,6 +75,12 @@ int mover_pod_remove(struct context *cx, struct arena *a, const char *owner_uid,
     return 0;
 }
 
+int mover_pod_leave(struct context *cx, struct arena *a, const char *owner_uid, const char *ns,
+                    bool *ret_gone, struct err *err)
+{
+    return mover_pod_remove(cx, a, owner_uid, ns, NULL, ret_gone, err);
+}
+
 struct search {
     struct arena *a;
     const char *claim, *pod;
