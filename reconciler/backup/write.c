@@ -178,6 +178,17 @@ static int save(struct backup_run *b, const struct store_id *tree, struct store_
     return snapshot_save(repo, &s, ret, err);
 }
 
+/* The status that went with the snapshot was never written, and Plan's knew less. */
+static void take_tags(struct backup_run *b, const struct snapshot *s)
+{
+    for (size_t i = 0; i < s->tags_n; i++) {
+        if (streq(s->tags[i], "phase:PartiallyFailed") && !backup_is_partial(b))
+            status_set(&b->st, "problems",
+                       json_pack("[s]", "the snapshot was written as PartiallyFailed, and the "
+                                        "controller was stopped before it could say why"));
+    }
+}
+
 /* The snapshot that an earlier run of this Backup wrote before it was killed. */
 static int find_written(struct backup_run *b, const char **ret, struct err *err)
 {
@@ -191,6 +202,7 @@ static int find_written(struct backup_run *b, const char **ret, struct err *err)
     if (list.n) {
         store_id_hex(&list.p[list.n - 1].id, hex);
         *ret = arena_strdup(b->a, hex);
+        take_tags(b, &list.p[list.n - 1]);
     }
     return 0;
 }
