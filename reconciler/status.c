@@ -114,8 +114,9 @@ const char *status_message(const struct status *s, const char *type)
 }
 
 /* The three kstatus shapes differ in these words. */
-static void set_shape(struct status *s, const char *ready, bool reconciling, bool stalled,
-                      const char *reason, const char *fmt, va_list ap)
+static void printf_like(6, 0)
+    set_shape(struct status *s, const char *ready, bool reconciling, bool stalled,
+              const char *reason, const char *fmt, va_list ap)
 {
     char message[MESSAGE_CAP];
     vsnprintf(message, sizeof message, fmt, ap);
