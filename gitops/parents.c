@@ -23,6 +23,12 @@ static int is_child(void *ctx, const struct book_entry *e, struct err *err)
     return 0;
 }
 
+/* Books that cannot be read hold nothing. */
+static bool unreadable(const struct err *err)
+{
+    return err->kind == ERR_CORRUPT || err->kind == ERR_TOO_LARGE || err->kind == ERR_INVALID;
+}
+
 /* Adds the parent if its books hold the child, and it is not there yet. Labels and managedFields
  * alone are no proof: both stay on a child that Git has dropped and that was not pruned. */
 static int add_if_holds(struct kube *k, struct arena *a, const struct application *child,
@@ -35,9 +41,7 @@ static int add_if_holds(struct kube *k, struct arena *a, const struct applicatio
     if (evidence_seed(a, &child->object))
         return 0; /* once put there, and not held since */
     if (parent->engine->books(k, a, parent, is_child, &w, err) < 0) {
-        bool unreadable =
-            err->kind == ERR_CORRUPT || err->kind == ERR_TOO_LARGE || err->kind == ERR_INVALID;
-        if (!unreadable)
+        if (!unreadable(err))
             return -1;
         w.found = false;
     }
@@ -128,8 +132,11 @@ static int argocd_parents(struct kube *k, struct arena *a, const struct applicat
         if (cut && !str_is((str){tracker, (size_t)(cut - tracker)}, g.at[i].object.ns))
             continue;
         struct wanted w = {child, false};
-        if (engine_argocd.books(k, a, &g.at[i], is_child, &w, err) < 0)
-            return -1;
+        if (engine_argocd.books(k, a, &g.at[i], is_child, &w, err) < 0) {
+            if (!unreadable(err)) /* e.g. one that was never compared */
+                return -1;
+            w.found = false;
+        }
         if (w.found && ret->n < PARENTS_MAX)
             ret->at[ret->n++] = g.at[i];
     }
