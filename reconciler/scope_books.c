@@ -104,6 +104,18 @@ static int book_entry_seen(void *ctx, const struct book_entry *e, struct err *er
     return 0;
 }
 
+/* What was read of broken books is content of the application, but declared by nobody. */
+static void books_are_broken(struct scope_set *s, const struct member *m)
+{
+    size_t at = 0;
+    void *value;
+    while (map_each(s->books, &at, NULL, &value)) {
+        struct booking *b = value;
+        if (b->by == m)
+            b->entry.seed = "the books that name it cannot be read to their end";
+    }
+}
+
 /* Books that cannot be read declare nothing: then all is kept. */
 static int read_books(struct scope_set *s, struct member *m, struct err *err)
 {
@@ -120,6 +132,7 @@ static int read_books(struct scope_set *s, struct member *m, struct err *err)
     scope_warn(&s->warnings, s->a,
                "the books of %s cannot be read, so nothing counts as declared by it: %s", m->text,
                e.msg);
+    books_are_broken(s, m);
     return 0;
 }
 
