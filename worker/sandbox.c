@@ -143,10 +143,10 @@ static int allow_network(scmp_filter_ctx f)
     const scmp_datum_t writing = O_WRONLY | O_RDWR | O_CREAT | O_TRUNC;
     for (size_t i = 0; i < ARRAY_LEN(domains); i++)
         if (seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)domains[i])) < 0)
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)domains[i], 0)) < 0)
             return -1;
     if (seccomp_rule_add(f, SCMP_ACT_ERRNO(EAFNOSUPPORT), SCMP_SYS(socket), 1,
-                         SCMP_A0(SCMP_CMP_EQ, AF_UNIX)) < 0 ||
+                         SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0)) < 0 ||
         seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
                          SCMP_A2(SCMP_CMP_MASKED_EQ, writing, 0)) < 0)
         return -1;

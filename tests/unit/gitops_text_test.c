@@ -317,8 +317,8 @@ static void test_marker(void **state)
     o = object("{\"kind\":\"X\",\"metadata\":{\"name\":\"n\",\"annotations\":{\"a\":\"b\"}}}");
     assert_false(hold_read(a, &o, &got));
     static const char *const broken[] = {"", "{}", "[]", "{\\\"restore\\\":1}",
-                                         "{\\\"restore\\\":\\\"a\\\",\\\"uid\\\":\\\"b\\\","
-                                         "\\\"token\\\":\\\"c\\\",\\\"state\\\":\\\"other\\\"}"};
+                                         ("{\\\"restore\\\":\\\"a\\\",\\\"uid\\\":\\\"b\\\","
+                                          "\\\"token\\\":\\\"c\\\",\\\"state\\\":\\\"other\\\"}")};
     for (size_t i = 0; i < ARRAY_LEN(broken); i++) {
         o = object(arena_printf(
             a,

@@ -90,7 +90,7 @@ static size_t check_snapshots(struct backend *b, const struct store_id *must)
     struct repository *repo CLEANUP(repository_close_p) = NULL;
     struct snapshot_list list;
     struct err err;
-    size_t unreadable;
+    size_t unreadable = 0;
     bool found = false;
     if (repository_open(b, "first", NULL, &repo, &err) < 0 ||
         snapshot_list_all(repo, NULL, a, &list, &unreadable, &err) < 0 ||

@@ -317,7 +317,7 @@ static void test_threads(void **state)
 static struct store_id make_tree(struct repository *repo, const char *note)
 {
     struct synthetic *s = synthetic_new(repo, 1700000000);
-    struct store_id tree;
+    struct store_id tree = {0};
     struct err err;
     if (synthetic_add(s, "/resources/b.json", "{}", 2, 1, &err) < 0 ||
         synthetic_add(s, "/resources/a.json", note, strlen(note), 2, &err) < 0 ||

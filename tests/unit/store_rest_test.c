@@ -40,7 +40,7 @@ static int get(const int *field)
 
 static void whole_way(struct backend *b)
 {
-    struct repository *repo;
+    struct repository *repo = NULL;
     struct store_id tree, id;
     struct err err = {0};
     struct repository_key key = cheap_key("first");
