@@ -57,7 +57,8 @@ static const char *program_name(const char *path)
 int main(int argc, char **argv)
 {
     cli_program = program_name(argc > 0 ? argv[0] : "");
-    signal(SIGPIPE, SIG_IGN); /* a worker or a connection that ends early is an error, not our end */
+    signal(SIGPIPE,
+           SIG_IGN); /* a worker or a connection that ends early is an error, not our end */
     if (argc < 2) {
         print_verbs(stderr);
         return CLI_USAGE;

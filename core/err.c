@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void printf_like(3, 0)
-    fill(struct err *err, enum err_kind kind, const char *fmt, va_list ap)
+static void printf_like(3, 0) fill(struct err *err, enum err_kind kind, const char *fmt, va_list ap)
 {
     err->kind = kind;
     err->http = 0;

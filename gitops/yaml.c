@@ -270,7 +270,8 @@ static int scalar_of(const struct node *n, struct scalar *ret, struct err *err)
 
 /* ---- nodes to JSON ---- */
 
-/* As Go's encoding/json writes a float64: shortest digits, an exponent below 1e-6 and from 1e21 on. */
+/* As Go's encoding/json writes a float64: shortest digits, an exponent below 1e-6 and from 1e21 on.
+ */
 static void add_float(struct buf *out, double f)
 {
     char text[40], digits_text[24] = "";

@@ -25,7 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (raw_check(text, &err) == 0) {
         str edited;
         if (raw_set(a, text, JSON_PATH("metadata", "uid"), STR("\"x\""), &edited, &err) == 0) {
-            if (raw_check(edited, &err) < 0 || !raw_is(raw_at(edited, "metadata", "uid", NULL), "x"))
+            if (raw_check(edited, &err) < 0 ||
+                !raw_is(raw_at(edited, "metadata", "uid", NULL), "x"))
                 __builtin_trap();
             if (raw_remove(a, edited, JSON_PATH("metadata", "uid"), &edited, &err) < 0 ||
                 raw_check(edited, &err) < 0 || raw_at(edited, "metadata", "uid", NULL).p)
