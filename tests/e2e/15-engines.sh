@@ -8,6 +8,11 @@ tool=${GITOPS_TOOL:-}
 for build in asan dev; do
     [ -n "$tool" ] || { [ -x "$top/build/$build/tests/unit/gitops_tool" ] && tool=$top/build/$build/tests/unit/gitops_tool; }
 done
+if [ -z "$tool" ]; then
+    tool=$top/build/dev/tests/unit/gitops_tool
+    (cd "$top" && cmake --preset dev && nice ninja -C build/dev gitops_tool gleaner) >"$work/gitops_tool.log" 2>&1
+fi
+must "the driver of the engines is there" test -x "$tool"
 state=$(mktemp -d "${TMPDIR:-/tmp}/gleaner-engines.XXXXXX")
 
 controller() { kubectl -n gleaner-system scale deployment gleaner-controller --replicas="$1" >/dev/null 2>&1; }
