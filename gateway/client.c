@@ -1,15 +1,13 @@
 #include "gateway/client.h"
 
 #include <curl/curl.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "core/jsonscan.h"
+#include "store/http.h"
 
-enum { ANSWER_MAX = 64 << 10, TOKEN_MAX = 16 << 10, TIMEOUT_MS = 15000, CONNECT_MS = 5000 };
+enum { ANSWER_MAX = 64 << 10, TIMEOUT_MS = 15000, CONNECT_MS = 5000 };
 
 struct gateway_client {
     CURL *curl;
@@ -66,21 +64,6 @@ static size_t receive(char *p, size_t size, size_t n, void *ctx)
     struct buf *to = ctx;
     buf_add(to, p, size * n);
     return to->overflow ? 0 : size * n;
-}
-
-static int read_token(const char *path, char token[TOKEN_MAX], struct err *err)
-{
-    int fd CLEANUP(close_p) = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, token, TOKEN_MAX - 1);
-    if (n < 0)
-        return err_set(err, ERR_UNAUTHORIZED, "the token file %s cannot be read: %s", path,
-                       strerror(errno));
-    str t = str_trim((str){token, (size_t)n});
-    if (t.n == 0)
-        return err_set(err, ERR_UNAUTHORIZED, "the token file %s is empty", path);
-    memmove(token, t.p, t.n);
-    token[t.n] = '\0';
-    return 0;
 }
 
 static int failed_transfer(CURLcode code, const char *message, struct err *err)
@@ -140,10 +123,10 @@ static void set_up(struct gateway_client *c, const char *method, const char *url
 static int exchange(struct gateway_client *c, const char *method, const char *path, str body,
                     struct buf *answer, struct err *err)
 {
-    char message[CURL_ERROR_SIZE] = "", token[TOKEN_MAX];
+    char message[CURL_ERROR_SIZE] = "", token[HTTP_TOKEN_MAX];
     long status = 0;
     char *url CLEANUP(free_p) = xasprintf("%s%s", c->url, path);
-    if (read_token(c->token_file, token, err) < 0)
+    if (http_read_token(c->token_file, token, err) < 0)
         return -1;
     set_up(c, method, url, token, body, answer, message);
     CURLcode code = curl_easy_perform(c->curl);

@@ -28,7 +28,6 @@ struct mover_pod_spec {
     const char *owner;          /* "Backup gleaner-system/nightly": for messages */
     const char *ns, *claim;     /* the claim; mounted read-only for MOVER_BACKUP */
     const struct opened *store; /* the namespace's repository: path and mover key are used */
-    const char *store_name;     /* the BackupStore's name, as store_resolve gives it */
     const char *lock_holder;    /* identity of the lock that this process holds (MOVER_BACKUP) */
     const char *node; /* run there; NULL: the node of a running consumer of the claim, if any */
     /* Hex id. MOVER_RESTORE: the tree that the volume shall equal; MOVER_BACKUP: the last backup's

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { POOL = 16, TOKEN_MAX = 16 << 10, FIRST_PAUSE_MS = 200, LONGEST_PAUSE_MS = 15000 };
+enum { POOL = 16, FIRST_PAUSE_MS = 200, LONGEST_PAUSE_MS = 15000 };
 
 /* Bytes of one direction, of all threads together. */
 struct flow {
@@ -89,11 +89,10 @@ static void give_handle(struct http *h, CURL *c)
         curl_easy_cleanup(c);
 }
 
-/* The token's file, trimmed. Projected tokens are replaced while we run: read for each request. */
-static int read_token(const char *path, char token[TOKEN_MAX], struct err *err)
+int http_read_token(const char *path, char token[HTTP_TOKEN_MAX], struct err *err)
 {
     int fd CLEANUP(close_p) = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, token, TOKEN_MAX - 1);
+    ssize_t n = fd < 0 ? -1 : read(fd, token, HTTP_TOKEN_MAX - 1);
     if (n < 0)
         return err_set(err, ERR_UNAUTHORIZED, "the token file %s cannot be read: %s", path,
                        strerror(errno));
@@ -108,8 +107,8 @@ static int read_token(const char *path, char token[TOKEN_MAX], struct err *err)
 static int set_credentials(struct http *h, CURL *c, struct err *err)
 {
     if (h->token_file) {
-        char token[TOKEN_MAX];
-        if (read_token(h->token_file, token, err) < 0)
+        char token[HTTP_TOKEN_MAX];
+        if (http_read_token(h->token_file, token, err) < 0)
             return -1;
         curl_easy_setopt(c, CURLOPT_HTTPAUTH, h->user ? CURLAUTH_BASIC : CURLAUTH_BEARER);
         if (h->user) {

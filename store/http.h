@@ -68,6 +68,12 @@ void http_free(struct http *h);
 int http_do(struct http *h, const struct http_request *r, struct http_answer *ret_answer,
             struct err *err) must_check;
 
+enum { HTTP_TOKEN_MAX = 16 << 10 };
+
+/* The token in a file, trimmed and terminated. Projected tokens are replaced while we run: read it
+ * for each request, and wipe it. ERR_UNAUTHORIZED: it cannot be read, or is empty. */
+int http_read_token(const char *path, char token[HTTP_TOKEN_MAX], struct err *err) must_check;
+
 /* Sets the error of an answer that is not a success, "the server answered 503"; returns -1. */
 int http_refuse(const struct http_answer *a, struct err *err);
 

@@ -258,7 +258,6 @@ static int row_step(struct backup_run *b, json_t *row, const char *claim, struct
                                   .ns = status_text(&b->st, "namespace"),
                                   .claim = claim,
                                   .store = &b->session->opened,
-                                  .store_name = status_text(&b->st, "store"),
                                   .lock_holder = b->session->holder,
                                   .tree = last_tree(b, claim)};
     struct err why;

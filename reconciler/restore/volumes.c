@@ -141,7 +141,6 @@ static int fill(struct restore *r, json_t *row, struct err *err)
                                   .ns = restore_content_ns(r),
                                   .claim = claim,
                                   .store = &archive->opened,
-                                  .store_name = json_text_at(r->st.now, "source", "store", NULL),
                                   .tree = row_text(row, "tree"),
                                   .root = row_text(row, "root")};
     if (mover_pod_step(r->cx, r->a, &spec, &pod, err) < 0)
