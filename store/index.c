@@ -154,6 +154,19 @@ bool index_find(const struct index *ix, enum blob_type type, const struct store_
     return e != NULL;
 }
 
+bool index_entry(const struct index *ix, uint32_t n, enum blob_type *ret_type,
+                 struct store_id *ret_id, struct index_place *ret_place)
+{
+    const struct entry *e = entry_at(ix, n);
+    uint32_t pack = e->pack & ~TREE_BIT;
+    if (ix->packs.p[pack].state == PACK_LOST)
+        return false;
+    *ret_type = e->pack & TREE_BIT ? BLOB_TREE : BLOB_DATA;
+    *ret_id = e->id;
+    *ret_place = (struct index_place){pack, e->offset, e->length, e->plain};
+    return true;
+}
+
 bool index_ordinal(const struct index *ix, enum blob_type type, const struct store_id *id,
                    uint32_t *ret_ordinal)
 {

@@ -58,6 +58,10 @@ int index_add_pack(struct index *ix, const struct store_id *pack, const struct p
 bool index_find(const struct index *ix, enum blob_type type, const struct store_id *id,
                 uint64_t *cursor, struct index_place *ret_place);
 
+/* Copy number n (below index_blobs), as they were added; false if its pack was lost. */
+bool index_entry(const struct index *ix, uint32_t n, enum blob_type *ret_type,
+                 struct store_id *ret_id, struct index_place *ret_place);
+
 /* Entries, copies included; bytes of memory. */
 size_t index_blobs(const struct index *ix);
 size_t index_memory(const struct index *ix);

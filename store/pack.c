@@ -85,23 +85,29 @@ uint64_t pack_file_size(const struct pack_blob *blobs, size_t n)
     return size;
 }
 
-int pack_read_header(const struct crypto_key *key, str file, struct pack_blobs *blobs,
-                     struct err *err)
+int pack_read_tail(const struct crypto_key *key, str tail, uint64_t file_n,
+                   struct pack_blobs *blobs, struct err *err)
 {
-    if (file.n < 4)
-        return err_set(err, ERR_CORRUPT, "pack: %zu bytes are too few", file.n);
-    size_t sealed = bytes_le32(file.p + file.n - 4);
-    if (sealed < CRYPTO_OVERHEAD || sealed > STORE_PACK_HEADER_MAX || sealed > file.n - 4)
+    if (tail.n < 4)
+        return err_set(err, ERR_CORRUPT, "pack: %zu bytes are too few", tail.n);
+    size_t sealed = bytes_le32(tail.p + tail.n - 4);
+    if (sealed < CRYPTO_OVERHEAD || sealed > STORE_PACK_HEADER_MAX || sealed > tail.n - 4)
         return err_set(err, ERR_CORRUPT, "pack: a header of %zu bytes is impossible", sealed);
     struct buf text CLEANUP(buf_free) = {0};
-    if (crypto_open(key, file.p + file.n - 4 - sealed, sealed, &text, err) < 0)
+    if (crypto_open(key, tail.p + tail.n - 4 - sealed, sealed, &text, err) < 0)
         return err_wrap(err, "pack header");
     size_t before = blobs->n;
     if (pack_header_parse(buf_view(&text), blobs, err) < 0)
         return -1;
-    if (pack_file_size(blobs->p + before, blobs->n - before) != file.n)
+    if (pack_file_size(blobs->p + before, blobs->n - before) != file_n)
         return err_set(err, ERR_CORRUPT, "pack: its blobs do not fill the file");
     return 0;
+}
+
+int pack_read_header(const struct crypto_key *key, str file, struct pack_blobs *blobs,
+                     struct err *err)
+{
+    return pack_read_tail(key, file, file.n, blobs, err);
 }
 
 int pack_close(struct pack *p, const struct crypto_key *key, struct err *err)

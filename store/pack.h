@@ -56,6 +56,11 @@ int pack_header_parse(str text, struct pack_blobs *blobs, struct err *err) must_
 /* Bytes of the file that holds these blobs. */
 uint64_t pack_file_size(const struct pack_blob *blobs, size_t n);
 
+/* The header at the end of a pack file of file_n bytes, of which `tail` are the last, and that its
+ * blobs fill the file. Appends to *blobs. ERR_CORRUPT (also if the tail does not hold it all). */
+int pack_read_tail(const struct crypto_key *key, str tail, uint64_t file_n,
+                   struct pack_blobs *blobs, struct err *err) must_check;
+
 /* The header of a whole pack file in memory, and that its blobs fill the file. ERR_CORRUPT. */
 int pack_read_header(const struct crypto_key *key, str file, struct pack_blobs *blobs,
                      struct err *err) must_check;

@@ -59,6 +59,10 @@ int repository_check_usable(struct repository *repo, struct err *err) must_check
 /* Remembers an index file that this process wrote. */
 void repository_know_index(struct repository *repo, const struct store_id *id);
 
+/* Reads one index file, and gives each pack of it to fn. ERR_CORRUPT, ERR_NOT_FOUND. */
+int repository_read_index(struct repository *repo, const struct store_id *id, index_pack_fn *fn,
+                          void *ctx, struct err *err) must_check;
+
 /* Opens a sealed blob into *out and checks its hash. ERR_CORRUPT. */
 int blob_open(const struct crypto_key *key, struct work *w, const void *sealed, size_t n,
               uint32_t plain, const struct store_id *id, struct buf *out, struct err *err)

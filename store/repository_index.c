@@ -41,8 +41,8 @@ static void reading_free(struct reading *r)
 }
 DEFINE_CLEANUP(struct reading *, reading_free)
 
-static int load_file(struct repository *repo, const struct store_id *id, struct work *w,
-                     struct err *err)
+static int read_file(struct repository *repo, const struct store_id *id, struct work *w,
+                     index_pack_fn *fn, void *ctx, struct err *err)
 {
     struct reading *reading CLEANUP(reading_free_p) = xcalloc(1, sizeof *reading);
     if (backend_load_all(repo->backend, &(struct backend_file){BACKEND_INDEX, *id}, STORE_FILE_MAX,
@@ -63,7 +63,18 @@ static int load_file(struct repository *repo, const struct store_id *id, struct 
         json_in_text(&in, raw, err);
     else
         json_in_pieces(&in, decompress_next, &reading->stream, err);
-    return index_text_read(&in, add_pack, repo);
+    return index_text_read(&in, fn, ctx);
+}
+
+int repository_read_index(struct repository *repo, const struct store_id *id, index_pack_fn *fn,
+                          void *ctx, struct err *err)
+{
+    char hex[STORE_ID_HEX];
+    struct work *w = repository_take_work(repo);
+    int r = read_file(repo, id, w, fn, ctx, err);
+    repository_give_work(repo, w);
+    store_id_hex(id, hex);
+    return r < 0 ? err_wrap(err, "index %.8s", hex) : 0;
 }
 
 struct file_ids {
@@ -84,19 +95,14 @@ static int collect(void *ctx, const struct store_id *id, uint64_t size, struct e
 int repository_load_index(struct repository *repo, struct err *err)
 {
     struct file_ids ids = {.repo = repo};
-    struct work *w = repository_take_work(repo);
     pthread_mutex_lock(&repo->index_lock);
     int r = backend_list(repo->backend, BACKEND_INDEX, collect, &ids, err);
     for (size_t i = 0; r == 0 && i < ids.n; i++) {
-        char hex[STORE_ID_HEX];
-        r = load_file(repo, &ids.p[i], w, err);
+        r = repository_read_index(repo, &ids.p[i], add_pack, repo, err);
         if (r == 0)
             map_put(repo->index_files, key_of(&ids.p[i]), repo);
-        else
-            store_id_hex(&ids.p[i], hex), err_wrap(err, "index %.8s", hex);
     }
     pthread_mutex_unlock(&repo->index_lock);
-    repository_give_work(repo, w);
     vec_free(&ids);
     return r;
 }

@@ -1,34 +1,8 @@
 #include "store/verify.h"
 
+#include "store/bits.h"
 #include "store/repository_impl.h"
 #include "store/tree.h"
-
-#include <stdlib.h>
-
-/* A growing set of small numbers. */
-struct bits {
-    uint8_t *p;
-    size_t n; /* bytes */
-};
-
-static bool bits_has(const struct bits *b, uint32_t i)
-{
-    return i / 8 < b->n && b->p[i / 8] >> (i % 8) & 1;
-}
-
-/* False if it was there already. */
-static bool bits_add(struct bits *b, uint32_t i)
-{
-    if (i / 8 >= b->n) {
-        size_t n = MAX((size_t)i / 8 + 1, b->n * 2);
-        b->p = xrealloc(b->p, n);
-        memset(b->p + b->n, 0, n - b->n);
-        b->n = n;
-    }
-    bool had = bits_has(b, i);
-    b->p[i / 8] |= (uint8_t)(1 << (i % 8));
-    return !had;
-}
 
 struct verify {
     struct repository *repo;
@@ -42,9 +16,9 @@ struct verify {
 
 static void verify_free(struct verify *v)
 {
-    free(v->whole.p);
-    free(v->packs.p);
-    free(v->blobs.p);
+    bits_free(&v->whole);
+    bits_free(&v->packs);
+    bits_free(&v->blobs);
     buf_free(&v->bytes);
 }
 
