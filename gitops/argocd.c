@@ -221,11 +221,8 @@ static int argocd_hold(struct kube *k, struct arena *a, struct application *app,
     fresh.state = ours ? h.state : "held";
     json_t *body CLEANUP_JSON = hold_body(&o, marker_text(a, &fresh));
     if (patch(k, a, app, KUBE_PATCH_MERGE, body, false, &o, err) < 0 ||
-        marker_check(a, &o, restore_uid, &ours, &h, err) < 0)
+        marker_kept(a, app, &o, restore_uid, !argocd_is_automated(o.raw), err) < 0)
         return -1;
-    if (!ours || argocd_is_automated(o.raw))
-        return err_set(err, ERR_REFUSED, "%s: the API server did not keep the hold",
-                       application_title(a, app));
     app->object = o;
     return 0;
 }
@@ -233,11 +230,8 @@ static int argocd_hold(struct kube *k, struct arena *a, struct application *app,
 static int held_object(struct kube *k, struct arena *a, const struct application *app,
                        struct kube_object *ret, struct hold *ret_hold, struct err *err)
 {
-    if (application_again(k, a, app, ret, err) < 0)
+    if (marker_held(k, a, app, ret, ret_hold, err) < 0)
         return -1;
-    if (!hold_read(a, ret, ret_hold) || streq(ret_hold->state, "broken"))
-        return err_set(err, ERR_REFUSED, "%s: somebody removed the hold's marker",
-                       application_title(a, app));
     if (argocd_is_automated(ret->raw))
         return err_set(err, ERR_REFUSED, "%s: somebody enabled automated sync during the hold",
                        application_title(a, app));

@@ -167,13 +167,9 @@ static int flux_hold(struct kube *k, struct arena *a, struct application *app, c
     fresh.before = ours ? h.before : before_text(a, &o);
     fresh.state = ours ? h.state : "held";
     struct apply want = {marker_text(a, &fresh), fresh.token, true};
-    if (apply(k, a, app, &want, &o, err) < 0)
+    if (apply(k, a, app, &want, &o, err) < 0 ||
+        marker_kept(a, app, &o, restore_uid, is_suspended(&o), err) < 0)
         return -1;
-    if (marker_check(a, &o, restore_uid, &ours, &h, err) < 0)
-        return -1;
-    if (!ours || !is_suspended(&o))
-        return err_set(err, ERR_REFUSED, "%s: the API server did not keep the hold",
-                       application_title(a, app));
     app->object = o;
     return 0;
 }
@@ -182,10 +178,10 @@ static int flux_hold(struct kube *k, struct arena *a, struct application *app, c
 static int held_object(struct kube *k, struct arena *a, const struct application *app,
                        struct kube_object *ret, struct hold *ret_hold, struct err *err)
 {
-    if (application_again(k, a, app, ret, err) < 0)
+    if (marker_held(k, a, app, ret, ret_hold, err) < 0)
         return -1;
-    if (!hold_read(a, ret, ret_hold) || streq(ret_hold->state, "broken"))
-        return err_set(err, ERR_REFUSED, "%s: somebody removed the hold's marker",
+    if (!is_suspended(ret))
+        return err_set(err, ERR_REFUSED, "%s: somebody set spec.suspend back during the hold",
                        application_title(a, app));
     return 0;
 }
@@ -198,9 +194,6 @@ static int flux_quiet(struct kube *k, struct arena *a, const struct application 
     struct application now;
     if (held_object(k, a, app, &o, &h, err) < 0 || flux_of(a, app->type, &o, &now, err) < 0)
         return -1;
-    if (!is_suspended(&o))
-        return err_set(err, ERR_REFUSED, "%s: somebody set spec.suspend back during the hold",
-                       application_title(a, app));
     const char *asked = kube_annotation(a, &o, FLUX_REQUESTED_AT);
     const char *handled = raw_text(a, o.raw, "status", "lastHandledReconcileAt", NULL);
     if (!streq(asked, h.token))
@@ -230,9 +223,6 @@ static int flux_mark_cleared(struct kube *k, struct arena *a, const struct appli
     struct hold h;
     if (held_object(k, a, app, &o, &h, err) < 0)
         return -1;
-    if (!is_suspended(&o))
-        return err_set(err, ERR_REFUSED, "%s: somebody set spec.suspend back during the hold",
-                       application_title(a, app));
     if (streq(h.state, "cleared"))
         return 0;
     h.state = "cleared";

@@ -101,6 +101,30 @@ int application_again(struct kube *k, struct arena *a, const struct application 
     return 0;
 }
 
+int marker_held(struct kube *k, struct arena *a, const struct application *app,
+                struct kube_object *ret, struct hold *ret_hold, struct err *err)
+{
+    if (application_again(k, a, app, ret, err) < 0)
+        return -1;
+    if (!hold_read(a, ret, ret_hold) || streq(ret_hold->state, "broken"))
+        return err_set(err, ERR_REFUSED, "%s: somebody removed the hold's marker",
+                       application_title(a, app));
+    return 0;
+}
+
+int marker_kept(struct arena *a, const struct application *app, const struct kube_object *o,
+                const char *uid, bool held, struct err *err)
+{
+    bool ours;
+    struct hold h;
+    if (marker_check(a, o, uid, &ours, &h, err) < 0)
+        return -1;
+    if (!ours || !held)
+        return err_set(err, ERR_REFUSED, "%s: the API server did not keep the hold",
+                       application_title(a, app));
+    return 0;
+}
+
 int refuse_deleting(const struct kube_object *o, struct err *err)
 {
     if (!raw_at(o->raw, "metadata", "deletionTimestamp", NULL).p)

@@ -19,6 +19,16 @@ int marker_check(struct arena *a, const struct kube_object *o, const char *uid, 
 int application_again(struct kube *k, struct arena *a, const struct application *app,
                       struct kube_object *ret, struct err *err) must_check;
 
+/* The application's object, read again, and the marker on it. ERR_REFUSED if somebody removed the
+ * marker or made it unreadable. */
+int marker_held(struct kube *k, struct arena *a, const struct application *app,
+                struct kube_object *ret, struct hold *ret_hold, struct err *err) must_check;
+
+/* After the write of a hold: that the marker on the answer is this Restore's, and that the engine
+ * is `held` by it. ERR_REFUSED if the API server dropped one of the two. */
+int marker_kept(struct arena *a, const struct application *app, const struct kube_object *o,
+                const char *uid, bool held, struct err *err) must_check;
+
 /* ERR_REFUSED if the object is being deleted. */
 int refuse_deleting(const struct kube_object *o, struct err *err) must_check;
 
