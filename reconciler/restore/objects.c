@@ -36,6 +36,14 @@ bool restore_skips(const struct item *it)
            (streq(it->group, "") && streq(it->resource, "persistentvolumes"));
 }
 
+int restore_open_area(struct restore *r, const char *area, struct restore_area *ret,
+                      struct err *err)
+{
+    if (restore_archive(r, &ret->archive, err) < 0 || restore_types(r, &ret->types, err) < 0)
+        return -1;
+    return stored_items(ret->archive, area, &ret->items, &ret->n, err);
+}
+
 /* ---- Objects ---- */
 
 static bool is_for_objects(struct restore *r, const struct item *it)
@@ -46,23 +54,19 @@ static bool is_for_objects(struct restore *r, const struct item *it)
 
 int restore_objects(struct restore *r, struct err *err)
 {
-    struct stored *archive;
-    const struct kube_discovery *types;
-    struct item *items;
-    size_t n;
-    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+    struct restore_area p;
+    if (restore_open_area(r, SNAPSHOT_RESOURCES, &p, err) < 0)
         return -1;
     size_t cursor = (size_t)json_integer_value(json_object_get(r->st.now, "cursor")), done = 0;
-    for (size_t i = cursor; i < n; i++) {
-        if (!is_for_objects(r, &items[i]))
+    for (size_t i = cursor; i < p.n; i++) {
+        if (!is_for_objects(r, &p.items[i]))
             continue;
-        if (write_item(r, archive, &items[i], restore_type_of(types, &items[i]), err) < 0)
+        if (write_item(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), err) < 0)
             return -1;
         if (++done == STEP_OBJECTS) {
             status_set(&r->st, "cursor", json_integer((json_int_t)i + 1));
             r->wait_ms = 1;
-            return restore_wait(r, "%zu of %zu objects", i + 1, n);
+            return restore_wait(r, "%zu of %zu objects", i + 1, p.n);
         }
     }
     /* Fields on objects that are there: who starts next should find them. */
@@ -115,19 +119,15 @@ static int recreate_charts(struct restore *r, const struct kube_discovery *types
 
 int restore_recreate(struct restore *r, struct err *err)
 {
-    struct stored *archive;
-    const struct kube_discovery *types;
-    struct item *items;
-    size_t n;
-    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+    struct restore_area p;
+    if (restore_open_area(r, SNAPSHOT_RESOURCES, &p, err) < 0)
         return -1;
-    for (size_t i = 0; i < n; i++)
-        if (item_is_workload(&items[i]) && !restore_skips(&items[i]) &&
-            items[i].restore != RESTORE_AFTER_OWNER &&
-            write_item(r, archive, &items[i], restore_type_of(types, &items[i]), err) < 0)
+    for (size_t i = 0; i < p.n; i++)
+        if (item_is_workload(&p.items[i]) && !restore_skips(&p.items[i]) &&
+            p.items[i].restore != RESTORE_AFTER_OWNER &&
+            write_item(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), err) < 0)
             return -1;
-    if (recreate_charts(r, types, err) < 0)
+    if (recreate_charts(r, p.types, err) < 0)
         return -1;
     return restore_start_workloads(r, err);
 }
@@ -169,45 +169,38 @@ int restore_preflight(struct restore *r, struct err *err)
 
 int restore_residue_pass(struct restore *r, bool last, struct err *err)
 {
-    struct stored *archive;
-    const struct kube_discovery *types;
-    struct item *items;
-    size_t n;
-    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        stored_items(archive, SNAPSHOT_RESIDUE, &items, &n, err) < 0)
+    struct restore_area p;
+    if (restore_open_area(r, SNAPSHOT_RESIDUE, &p, err) < 0)
         return -1;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < p.n; i++) {
         bool there = false;
-        if (restore_skips(&items[i]))
+        if (restore_skips(&p.items[i]))
             continue;
-        if (write_residue(r, archive, &items[i], restore_type_of(types, &items[i]), &there, err) <
-            0)
+        if (write_residue(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), &there,
+                          err) < 0)
             return -1;
         if (!there && last)
-            return restore_wait(r, "waiting for the engine to make %s %s again", items[i].resource,
-                                items[i].name);
+            return restore_wait(r, "waiting for the engine to make %s %s again",
+                                p.items[i].resource, p.items[i].name);
     }
     return STEP_NEXT;
 }
 
 int restore_residue(struct restore *r, struct err *err)
 {
-    struct stored *archive;
-    const struct kube_discovery *types;
-    struct item *items;
-    size_t n;
+    struct restore_area p;
     int rc = restore_residue_pass(r, true, err);
     if (rc != STEP_NEXT)
         return rc;
     if (restore_forget_copies(r, err) < 0)
         return -1;
-    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
+    if (restore_open_area(r, SNAPSHOT_RESOURCES, &p, err) < 0)
         return -1;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < p.n; i++) {
         struct kube_object live;
-        if (items[i].restore == RESTORE_AFTER_OWNER && !restore_skips(&items[i]) &&
-            write_absent(r, archive, &items[i], restore_type_of(types, &items[i]), &live, err) < 0)
+        if (p.items[i].restore == RESTORE_AFTER_OWNER && !restore_skips(&p.items[i]) &&
+            write_absent(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), &live,
+                         err) < 0)
             return -1;
     }
     return STEP_NEXT;

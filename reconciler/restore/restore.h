@@ -196,6 +196,16 @@ int restore_look_for_pods(struct restore *r, bool stopping, const char **ret_wai
  * the platform. */
 bool restore_skips(const struct item *it);
 
+/* One area of the archive (SNAPSHOT_RESOURCES, SNAPSHOT_RESIDUE), and what the cluster serves. */
+struct restore_area {
+    struct stored *archive;
+    const struct kube_discovery *types;
+    struct item *items; /* in the archive's arena */
+    size_t n;
+};
+int restore_open_area(struct restore *r, const char *area, struct restore_area *ret,
+                      struct err *err) must_check;
+
 /* Takes the note of a stopped workload off the ReplicaSets that it was copied to. */
 int restore_forget_copies(struct restore *r, struct err *err) must_check;
 

@@ -90,21 +90,18 @@ static int verify_area(struct restore *r, const char *area,
                                     struct err *err),
                        struct err *err)
 {
-    struct stored *archive;
-    const struct kube_discovery *types;
-    struct item *items;
-    size_t n;
-    if (restore_archive(r, &archive, err) < 0 || restore_types(r, &types, err) < 0 ||
-        stored_items(archive, area, &items, &n, err) < 0)
+    struct restore_area p;
+    if (restore_open_area(r, area, &p, err) < 0)
         return -1;
-    for (size_t i = 0; i < n; i++) {
-        const struct kube_type *t = restore_type_of(types, &items[i]);
-        if (restore_skips(&items[i]))
+    for (size_t i = 0; i < p.n; i++) {
+        const struct item *it = &p.items[i];
+        const struct kube_type *t = restore_type_of(p.types, it);
+        if (restore_skips(it))
             continue;
         if (!t)
-            return err_set(err, ERR_REFUSED, "%s: the cluster does not serve %s", items[i].path,
-                           items[i].resource);
-        if (check(r, archive, &items[i], t, err) < 0)
+            return err_set(err, ERR_REFUSED, "%s: the cluster does not serve %s", it->path,
+                           it->resource);
+        if (check(r, p.archive, it, t, err) < 0)
             return -1;
     }
     return 0;
