@@ -34,8 +34,9 @@ static int parse_polynomial(struct json_in *in, uint64_t *ret)
     return end == digits + text.n ? 0 : json_in_fail(in, "expected a polynomial in hex");
 }
 
-static int parse_member(struct json_in *in, str key, struct store_config *c)
+static int parse_member(void *ctx, struct json_in *in, str key)
 {
+    struct store_config *c = ctx;
     str text;
     if (str_is(key, "version"))
         return json_in_u32(in, &c->version);
@@ -62,25 +63,12 @@ static int parse_member(struct json_in *in, str key, struct store_config *c)
     return json_in_skip(in);
 }
 
-static int parse_object(struct json_in *in, struct store_config *c)
-{
-    bool first = true;
-    str key;
-    int r;
-    if (json_in_object(in) < 0)
-        return -1;
-    while ((r = json_in_key(in, &first, &key)) > 0)
-        if (parse_member(in, key, c) < 0)
-            return -1;
-    return r < 0 ? r : json_in_end(in);
-}
-
 int store_config_parse(str text, struct store_config *ret_config, struct err *err)
 {
     struct store_config c = {0};
     struct json_in in CLEANUP(json_in_free);
     json_in_text(&in, text, err);
-    if (parse_object(&in, &c) < 0)
+    if (json_in_members(&in, parse_member, &c) < 0 || json_in_end(&in) < 0)
         return err_wrap(err, "the repository's config");
     if (c.version != 1 && c.version != 2)
         return err_set(err, ERR_UNSUPPORTED,

@@ -81,6 +81,20 @@ int json_in_object(struct json_in *in)
     return expect(in, '{', "expected an object");
 }
 
+int json_in_members(struct json_in *in, int (*member)(void *ctx, struct json_in *in, str key),
+                    void *ctx)
+{
+    bool first = true;
+    str key;
+    int r;
+    if (json_in_object(in) < 0)
+        return -1;
+    while ((r = json_in_key(in, &first, &key)) > 0)
+        if (member(ctx, in, key) < 0)
+            return -1;
+    return r;
+}
+
 int json_in_array(struct json_in *in)
 {
     return expect(in, '[', "expected an array");

@@ -36,6 +36,10 @@ void json_in_free(struct json_in *in);
 int json_in_object(struct json_in *in) must_check;
 int json_in_key(struct json_in *in, bool *first, str *ret_key) must_check;
 
+/* Reads a whole object: `member` is called for each key and reads or skips its value. */
+int json_in_members(struct json_in *in, int (*member)(void *ctx, struct json_in *in, str key),
+                    void *ctx) must_check;
+
 /* [: then while ((r = json_in_item(&in, &first)) > 0) read or skip the value. */
 int json_in_array(struct json_in *in) must_check;
 int json_in_item(struct json_in *in, bool *first) must_check;

@@ -23,8 +23,9 @@ static int read_base64(struct json_in *in, struct buf *out)
     return base64_decode(out, text, NULL) < 0 ? json_in_fail(in, "expected base64") : 0;
 }
 
-static int parse_member(struct json_in *in, str key, struct keyfile *k)
+static int parse_member(void *ctx, struct json_in *in, str key)
 {
+    struct keyfile *k = ctx;
     if (str_is(key, "N"))
         return json_in_u64(in, &k->n);
     if (str_is(key, "r"))
@@ -43,25 +44,12 @@ static int parse_member(struct json_in *in, str key, struct keyfile *k)
     return str_is(kdf, "scrypt") ? 0 : json_in_fail(in, "a key derivation other than scrypt");
 }
 
-static int parse_object(struct json_in *in, struct keyfile *k)
-{
-    bool first = true;
-    str key;
-    int r;
-    if (json_in_object(in) < 0)
-        return -1;
-    while ((r = json_in_key(in, &first, &key)) > 0)
-        if (parse_member(in, key, k) < 0)
-            return -1;
-    return r < 0 ? r : json_in_end(in);
-}
-
 int keyfile_parse(str text, struct keyfile *ret_key, struct err *err)
 {
     struct keyfile k CLEANUP(keyfile_free) = {0};
     struct json_in in CLEANUP(json_in_free);
     json_in_text(&in, text, err);
-    if (parse_object(&in, &k) < 0)
+    if (json_in_members(&in, parse_member, &k) < 0 || json_in_end(&in) < 0)
         return -1;
     if (k.salt.n != SALT)
         return err_set(err, ERR_CORRUPT, "the salt has %zu bytes instead of %d", k.salt.n, SALT);
@@ -82,38 +70,20 @@ static int read_part(struct json_in *in, uint8_t *to, size_t n)
     return r;
 }
 
-static int parse_mac(struct json_in *in, struct crypto_key *master)
+static int parse_mac(void *ctx, struct json_in *in, str key)
 {
-    bool first = true;
-    str key;
-    int r;
-    if (json_in_object(in) < 0)
-        return -1;
-    while ((r = json_in_key(in, &first, &key)) > 0) {
-        int done = str_is(key, "k")   ? read_part(in, master->mac_k, sizeof master->mac_k)
-                   : str_is(key, "r") ? read_part(in, master->mac_r, sizeof master->mac_r)
-                                      : json_in_skip(in);
-        if (done < 0)
-            return -1;
-    }
-    return r;
+    struct crypto_key *master = ctx;
+    return str_is(key, "k")   ? read_part(in, master->mac_k, sizeof master->mac_k)
+           : str_is(key, "r") ? read_part(in, master->mac_r, sizeof master->mac_r)
+                              : json_in_skip(in);
 }
 
-static int parse_master(struct json_in *in, struct crypto_key *master)
+static int parse_master(void *ctx, struct json_in *in, str key)
 {
-    bool first = true;
-    str key;
-    int r;
-    if (json_in_object(in) < 0)
-        return -1;
-    while ((r = json_in_key(in, &first, &key)) > 0) {
-        int done = str_is(key, "mac")       ? parse_mac(in, master)
-                   : str_is(key, "encrypt") ? read_part(in, master->encrypt, sizeof master->encrypt)
-                                            : json_in_skip(in);
-        if (done < 0)
-            return -1;
-    }
-    return r < 0 ? r : json_in_end(in);
+    struct crypto_key *master = ctx;
+    return str_is(key, "mac")       ? json_in_members(in, parse_mac, master)
+           : str_is(key, "encrypt") ? read_part(in, master->encrypt, sizeof master->encrypt)
+                                    : json_in_skip(in);
 }
 
 int keyfile_open(const struct keyfile *k, const char *password, struct crypto_key *ret_master,
@@ -127,7 +97,8 @@ int keyfile_open(const struct keyfile *k, const char *password, struct crypto_ke
         return -1;
     struct json_in in CLEANUP(json_in_free);
     json_in_text(&in, buf_view(&text), err);
-    int r = parse_master(&in, &master);
+    int r = json_in_members(&in, parse_master, &master);
+    r = r < 0 ? r : json_in_end(&in);
     OPENSSL_cleanse(text.p, text.n);
     if (in.text.p)
         OPENSSL_cleanse(in.text.p, in.text.room);

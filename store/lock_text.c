@@ -16,9 +16,16 @@ void lock_text(const struct lock_info *info, struct buf *out)
     buf_printf(out, ",\"pid\":%lld}", (long long)info->pid);
 }
 
-static int read_member(struct json_in *in, str key, struct arena *a, struct lock_info *l,
-                       bool *has_time)
+struct parse {
+    struct arena *arena;
+    struct lock_info lock;
+    bool has_time;
+};
+
+static int read_member(void *ctx, struct json_in *in, str key)
 {
+    struct parse *p = ctx;
+    struct lock_info *l = &p->lock;
     str text;
     if (str_is(key, "exclusive"))
         return json_in_bool(in, &l->exclusive);
@@ -34,35 +41,22 @@ static int read_member(struct json_in *in, str key, struct arena *a, struct lock
         if (!gojson_parse_time(text, &t))
             return json_in_fail(in, "expected a time");
         l->time_ms = t.tv_sec * 1000 + t.tv_nsec / 1000000;
-        *has_time = true;
+        p->has_time = true;
     } else {
-        *(host ? &l->hostname : &l->username) = arena_strndup(a, text.p, text.n);
+        *(host ? &l->hostname : &l->username) = arena_strndup(p->arena, text.p, text.n);
     }
     return 0;
 }
 
-static int parse_object(struct json_in *in, struct arena *a, struct lock_info *l)
-{
-    bool first = true, has_time = false;
-    str key;
-    int r;
-    if (json_in_object(in) < 0)
-        return -1;
-    while ((r = json_in_key(in, &first, &key)) > 0)
-        if (read_member(in, key, a, l, &has_time) < 0)
-            return -1;
-    if (r < 0 || json_in_end(in) < 0)
-        return -1;
-    return has_time ? 0 : json_in_fail(in, "a lock without a time");
-}
-
 int lock_parse(str text, struct arena *a, struct lock_info *ret_info, struct err *err)
 {
-    struct lock_info l = {.hostname = "", .username = ""};
+    struct parse p = {a, {.hostname = "", .username = ""}, false};
     struct json_in in CLEANUP(json_in_free);
     json_in_text(&in, text, err);
-    if (parse_object(&in, a, &l) < 0)
+    if (json_in_members(&in, read_member, &p) < 0 || json_in_end(&in) < 0)
         return -1;
-    *ret_info = l;
+    if (!p.has_time)
+        return json_in_fail(&in, "a lock without a time");
+    *ret_info = p.lock;
     return 0;
 }

@@ -120,12 +120,19 @@ static int read_string(struct parse *p, const char **ret)
     return 0;
 }
 
-static int read_time(struct parse *p, struct timespec *ret)
+static int read_zoned_time(struct parse *p, struct timespec *ret, int *ret_zone)
 {
     str text;
     if (json_in_string(&p->in, &text) < 0)
         return -1;
-    return gojson_parse_time(text, ret) ? 0 : json_in_fail(&p->in, "expected a time");
+    return gojson_parse_zoned_time(text, ret, ret_zone) ? 0
+                                                        : json_in_fail(&p->in, "expected a time");
+}
+
+static int read_time(struct parse *p, struct timespec *ret)
+{
+    int zone;
+    return read_zoned_time(p, ret, &zone);
 }
 
 static int read_id(struct parse *p, struct store_id *ret, bool *ret_has)
@@ -179,8 +186,9 @@ static int read_strings(struct parse *p, const char *const **ret, size_t *ret_n)
     return r;
 }
 
-static int read_summary_member(struct parse *p, str key)
+static int read_summary_member(void *ctx, struct json_in *in, str key)
 {
+    struct parse *p = ctx;
     struct snapshot_summary *s = &p->s.summary;
     if (str_is(key, "backup_start"))
         return read_time(p, &s->backup_start);
@@ -190,36 +198,31 @@ static int read_summary_member(struct parse *p, str key)
         if (!str_is(key, counts[i].key))
             continue;
         uint64_t v;
-        if (json_in_u64(&p->in, &v) < 0)
+        if (json_in_u64(in, &v) < 0)
             return -1;
         memcpy((char *)s + counts[i].offset, &v, sizeof v);
         return 0;
     }
-    return json_in_skip(&p->in);
+    return json_in_skip(in);
 }
 
 static int read_summary(struct parse *p)
 {
-    bool first = true;
-    str key;
-    int r = json_in_null(&p->in);
-    if (r)
-        return MIN(r, 0);
-    if (json_in_object(&p->in) < 0)
-        return -1;
-    while ((r = json_in_key(&p->in, &first, &key)) > 0)
-        if (read_summary_member(p, key) < 0)
-            return -1;
+    int null = json_in_null(&p->in);
+    if (null)
+        return MIN(null, 0);
+    int r = json_in_members(&p->in, read_summary_member, p);
     p->s.has_summary = r == 0;
     return r;
 }
 
-static int read_member(struct parse *p, str key)
+static int read_member(void *ctx, struct json_in *in, str key)
 {
+    struct parse *p = ctx;
     struct snapshot *s = &p->s;
     if (str_is(key, "time")) {
         p->has_time = true;
-        return read_time(p, &s->time);
+        return read_zoned_time(p, &s->time, &s->zone);
     }
     if (str_is(key, "tree"))
         return read_id(p, &s->tree, &p->has_tree);
@@ -240,25 +243,17 @@ static int read_member(struct parse *p, str key)
     if (str_is(key, "program_version"))
         return read_string(p, &s->program_version);
     if (str_is(key, "uid"))
-        return json_in_u32(&p->in, &s->uid);
+        return json_in_u32(in, &s->uid);
     if (str_is(key, "gid"))
-        return json_in_u32(&p->in, &s->gid);
+        return json_in_u32(in, &s->gid);
     if (str_is(key, "summary"))
         return read_summary(p);
-    return json_in_skip(&p->in);
+    return json_in_skip(in);
 }
 
 static int parse_object(struct parse *p)
 {
-    bool first = true;
-    str key;
-    int r;
-    if (json_in_object(&p->in) < 0)
-        return -1;
-    while ((r = json_in_key(&p->in, &first, &key)) > 0)
-        if (read_member(p, key) < 0)
-            return -1;
-    if (r < 0 || json_in_end(&p->in) < 0)
+    if (json_in_members(&p->in, read_member, p) < 0 || json_in_end(&p->in) < 0)
         return -1;
     return p->has_time && p->has_tree ? 0 : json_in_fail(&p->in, "no time or no tree");
 }
