@@ -22,22 +22,16 @@ kubectl -n shop patch secret shop-payment --type=json -p '[{"op": "remove", "pat
 kubectl -n shop delete job shop-import --cascade=foreground >/dev/null
 check "the key is really gone" kubectl_is '' -n shop get secret shop-payment -o jsonpath='{.data.token}'
 
-seen=$work/holds-seen
-: >"$seen"
-watch_hold() { # what stands on the HelmRelease while the Restore runs
-    while [ -e "$seen" ]; do
-        kubectl -n shop get helmrelease shop -o jsonpath='{.spec.suspend} {.metadata.annotations.gleaner\.dev/hold}{"\n"}' >>"$seen.log" 2>/dev/null
-        sleep 0.5
-    done
-}
-: >"$seen.log"
-watch_hold &
+seen=$work/holds-seen # what stands on the HelmRelease while the Restore runs, a line for each change
+kubectl -n shop get helmrelease shop --watch \
+    -o jsonpath='{.spec.suspend} {.metadata.annotations.gleaner\.dev/hold}{"\n"}' >"$seen" &
+watcher=$!
 apply_restore "e2e-flux-$$" "e2e-flux-$$"
 must "one applied Restore ends Done" ended_as restore "e2e-flux-$$" Done 300
-rm -f "$seen"
-wait
-check "the engine was held meanwhile, first as held" grep -q '^true .*"state":"held"' "$seen.log"
-check "and then as cleared" grep -q '^true .*"state":"cleared"' "$seen.log"
+kill $watcher
+wait $watcher
+check "the engine was held meanwhile, first as held" grep -q '^true .*"state":"held"' "$seen"
+check "and then as cleared" grep -q '^true .*"state":"cleared"' "$seen"
 
 pod_runs() { kubectl_is 1 -n shop get statefulset shop -o jsonpath='{.status.readyReplicas}'; }
 must "the shop runs again" wait_for "StatefulSet shop/shop runs" 60 pod_runs
