@@ -36,4 +36,11 @@ void gojson_time(struct buf *out, struct timespec t);
 /* RFC 3339 with any zone and up to nine digits of fraction (more are cut). */
 bool gojson_parse_time(str s, struct timespec *ret);
 
+/* The same, and its zone in seconds east of UTC. */
+bool gojson_parse_zoned_time(str s, struct timespec *ret, int *ret_zone);
+
+/* Days from 1970-01-01 to a date of the proleptic Gregorian calendar, and back. */
+int64_t gojson_days_from_date(int64_t y, unsigned m, unsigned d);
+void gojson_date_from_days(int64_t days, int64_t *y, unsigned *m, unsigned *d);
+
 #endif

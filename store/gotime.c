@@ -2,8 +2,7 @@
  * errno along and are no faster. */
 #include "store/gojson.h"
 
-/* Days from 1970-01-01 to a date of the proleptic Gregorian calendar. */
-static int64_t days_from_date(int64_t y, unsigned m, unsigned d)
+int64_t gojson_days_from_date(int64_t y, unsigned m, unsigned d)
 {
     y -= m <= 2;
     int64_t era = (y >= 0 ? y : y - 399) / 400;
@@ -12,7 +11,7 @@ static int64_t days_from_date(int64_t y, unsigned m, unsigned d)
     return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
 
-static void date_from_days(int64_t days, int64_t *y, unsigned *m, unsigned *d)
+void gojson_date_from_days(int64_t days, int64_t *y, unsigned *m, unsigned *d)
 {
     days += 719468;
     int64_t era = (days >= 0 ? days : days - 146096) / 146097;
@@ -33,7 +32,7 @@ void gojson_time(struct buf *out, struct timespec t)
         second += 86400;
         days--;
     }
-    date_from_days(days, &year, &month, &day);
+    gojson_date_from_days(days, &year, &month, &day);
     year = MAX(0, MIN(9999, year)); /* restic moves the year and leaves the day */
     buf_printf(out, "\"%04d-%02u-%02uT%02d:%02d:%02d", (int)year, month, day, (int)(second / 3600),
                (int)(second / 60 % 60), (int)(second % 60));
@@ -91,6 +90,12 @@ static bool take_zone(str *s, int *ret)
 
 bool gojson_parse_time(str s, struct timespec *ret)
 {
+    int zone;
+    return gojson_parse_zoned_time(s, ret, &zone);
+}
+
+bool gojson_parse_zoned_time(str s, struct timespec *ret, int *ret_zone)
+{
     int y = take_number(&s, 4);
     bool ok = take_byte(&s, '-');
     int mo = take_number(&s, 2);
@@ -116,8 +121,9 @@ bool gojson_parse_time(str s, struct timespec *ret)
     }
     if (!take_zone(&s, &zone))
         return false;
-    ret->tv_sec =
-        days_from_date(y, (unsigned)mo, (unsigned)d) * 86400 + h * 3600 + mi * 60 + sec - zone;
+    ret->tv_sec = gojson_days_from_date(y, (unsigned)mo, (unsigned)d) * 86400 + h * 3600 + mi * 60 +
+                  sec - zone;
     ret->tv_nsec = nsec;
+    *ret_zone = zone;
     return true;
 }

@@ -21,6 +21,7 @@ struct snapshot_summary {
 struct snapshot {
     struct store_id id; /* set by load; not written */
     struct timespec time;
+    int zone; /* seconds east of UTC that `time` was written with; ours are written in UTC */
     bool has_parent, has_original, has_summary;
     struct store_id parent, tree, original;
     const char *const *paths; /* absolute */
