@@ -10,6 +10,7 @@
 
 #include "core/err.h"
 #include "core/str.h"
+#include "store/backend_s3.h"
 
 /* The audience of every token that the gateway accepts. */
 #define GATEWAY_AUDIENCE "gleaner-gateway"
@@ -32,10 +33,14 @@ DEFINE_CLEANUP(struct gateway_client *, gateway_client_free)
 /* What one mover pod may reach. */
 struct gateway_mover {
     const char *pod_uid;
-    const char *store;       /* its folder below the gateway's local root; NULL, "": the root */
+    const char *store; /* its folder below the gateway's local root; NULL, "": the root */
+    /* Not NULL: the store lies there instead; prefix is the store's, without the repository. Of the
+     * rest, times and limits are the gateway's own. */
+    const struct backend_s3_options *s3;
     const char *repository;  /* "<clusterName>/<namespace>", as layout_repository makes it */
     const char *password;    /* of the namespace's own key */
     const char *const *keys; /* ids (hex) of the key files that it opens; ended by NULL */
+    const char *key_text;    /* of keys[0], which is in no store (it is only read); NULL: it is */
     bool write;              /* may add packs and indexes: a backup */
     const char *lock_holder; /* with write: the identity (lock_identity) whose lock must be there */
     uint64_t budget;         /* bytes up and down; 0: the gateway's default */

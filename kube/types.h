@@ -7,6 +7,7 @@
 /* X(NAME, group, version, resource, kind, namespaced) */
 #define KUBE_TYPES(X)                                                                              \
     X(NAMESPACE, "", "v1", "namespaces", "Namespace", false)                                       \
+    X(NODE, "", "v1", "nodes", "Node", false)                                                      \
     X(POD, "", "v1", "pods", "Pod", true)                                                          \
     X(SECRET, "", "v1", "secrets", "Secret", true)                                                 \
     X(CONFIGMAP, "", "v1", "configmaps", "ConfigMap", true)                                        \

@@ -2,6 +2,7 @@
 
 #include "gateway/client.h"
 #include "gateway/tls.h"
+#include "kube/secret.h"
 
 enum { GATEWAY_PORT = 8443, VALID_DAYS = 3650, RENEW_SECONDS = 30 * 86400 };
 
@@ -21,11 +22,12 @@ static int service_address(struct context *cx, struct arena *a, const char **ret
 static int secret_text(struct arena *a, const struct kube_object *secret, const char *key, str *ret,
                        struct err *err)
 {
-    struct buf plain CLEANUP(buf_free) = {0};
-    str text = raw_string(a, raw_at(secret->raw, "data", key, NULL));
-    if (!text.p || base64_decode(&plain, text, NULL) < 0 || plain.n == 0)
+    str text;
+    if (kube_secret_value(a, secret, key, &text, err) < 0)
+        return -1;
+    if (text.n == 0)
         return err_set(err, ERR_NOT_FOUND, "Secret %s/%s has no %s", secret->ns, secret->name, key);
-    *ret = arena_str(a, buf_view(&plain));
+    *ret = text;
     return 0;
 }
 

@@ -293,16 +293,24 @@ static void observe(struct arena *a, const struct kube_object *pod, struct mover
     }
 }
 
-static int enlist(const struct mover_pod_spec *spec, const char *uid, const char *gateway, str ca,
-                  struct err *err)
+/* Where the store lies is read anew each time: so renewed credentials reach the gateway. */
+static int enlist(struct context *cx, struct arena *a, const struct mover_pod_spec *spec,
+                  const char *uid, const char *gateway, str ca, struct err *err)
 {
     struct gateway_client CLEANUP(gateway_client_free_p) *client = NULL;
+    struct store_place place CLEANUP(store_place_free) = {0};
+    struct backend_s3_options s3;
+    if (store_now(cx, a, spec->store, &place, err) < 0)
+        return -1;
+    store_place_s3(&place, place.prefix, &s3);
     const char *const keys[] = {spec->store->mover_key_id, NULL};
     struct gateway_mover mover = {.pod_uid = uid,
-                                  .store = spec->store->store_folder,
+                                  .store = place.folder,
+                                  .s3 = place.folder ? NULL : &s3,
                                   .repository = spec->store->path,
                                   .password = spec->store->mover_password,
                                   .keys = keys,
+                                  .key_text = spec->store->mover_key_text,
                                   .write = spec->direction == MOVER_BACKUP,
                                   .lock_holder = spec->lock_holder};
     if (gateway_client_new(gateway, ca.p, GATEWAY_TOKEN_FILE, &client, err) < 0 ||
@@ -333,7 +341,7 @@ int mover_pod_step(struct context *cx, struct arena *a, const struct mover_pod_s
     struct mover_pod m;
     observe(a, &pod, &m);
     if ((m.state == MOVER_WAITING || m.state == MOVER_RUNNING) &&
-        enlist(spec, pod.uid, gateway, ca, err) < 0)
+        enlist(cx, a, spec, pod.uid, gateway, ca, err) < 0)
         return -1;
     *ret = m;
     return 0;

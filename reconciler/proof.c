@@ -1,13 +1,10 @@
 #include "reconciler/proof.h"
 
-#include "core/codec.h"
-#include "core/map.h"
+#include "kube/secret.h"
 #include "kube/types.h"
+#include "reconciler/inside.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
-#include <netdb.h>
-#include <sys/socket.h>
 
 enum { ASKED_MAX = 64 };
 
@@ -20,20 +17,15 @@ struct asked {
 struct prover {
     struct context *cx;
     struct arena *a;
-    struct map *addresses; /* of Services and pods of this cluster; NULL until they are read */
+    struct inside *inside;
     struct asked asked[ASKED_MAX];
     size_t asked_n;
 };
 
-static void free_map(void *p)
-{
-    map_free(p);
-}
-
 struct prover *prover_new(struct context *cx, struct arena *a)
 {
     struct prover *p = arena_new_of(a, struct prover);
-    *p = (struct prover){.cx = cx, .a = a};
+    *p = (struct prover){.cx = cx, .a = a, .inside = inside_new(cx->kube, a, false)};
     return p;
 }
 
@@ -80,120 +72,19 @@ const char *proof_public_url(struct arena *a, const char *url)
     return at ? arena_printf(a, "%.*s%s", (int)(host - url), url, at + 1) : arena_strdup(a, url);
 }
 
-bool proof_cluster_name(const char *host)
-{
-    str s = str_of(host);
-    if (str_ends(s, "."))
-        s.n--;
-    bool dotted = memchr(s.p, '.', s.n) || memchr(s.p, ':', s.n);
-    return !dotted || str_ends(s, ".svc") || str_ends(s, ".cluster.local") ||
-           str_ends(s, ".localhost");
-}
-
-/* ---- addresses of this cluster ---- */
-
-static void add_address(struct prover *p, str value)
-{
-    str text = raw_string(p->a, value);
-    if (text.p && text.n && !str_is(text, "None"))
-        map_put(p->addresses, text, p);
-}
-
-static void add_each(struct prover *p, str list, const char *member)
-{
-    str item;
-    for (struct raw_iter it = raw_iter(list); raw_next(&it, NULL, &item);)
-        add_address(p, member ? raw_get(item, member) : item);
-}
-
-static int service_seen(void *ctx, const struct kube_object *o, struct err *err)
-{
-    (void)err;
-    struct prover *p = ctx;
-    add_each(p, raw_at(o->raw, "spec", "clusterIPs", NULL), NULL);
-    add_each(p, raw_at(o->raw, "spec", "externalIPs", NULL), NULL);
-    add_address(p, raw_at(o->raw, "spec", "loadBalancerIP", NULL));
-    str ingress = raw_at(o->raw, "status", "loadBalancer", "ingress", NULL);
-    add_each(p, ingress, "ip");
-    add_each(p, ingress, "hostname");
-    return 0;
-}
-
-static int pod_seen(void *ctx, const struct kube_object *o, struct err *err)
-{
-    (void)err;
-    struct prover *p = ctx;
-    /* A pod on its node's network has the node's address, which says nothing about who serves
-     * there. */
-    if (!raw_true(raw_at(o->raw, "spec", "hostNetwork", NULL)))
-        add_each(p, raw_at(o->raw, "status", "podIPs", NULL), "ip");
-    return 0;
-}
-
-static int read_addresses(struct prover *p, struct err *err)
-{
-    if (p->addresses)
-        return 0;
-    p->addresses = map_new(NULL);
-    arena_defer(p->a, free_map, p->addresses);
-    if (kube_list(p->cx->kube, &KUBE_SERVICE, NULL, service_seen, p, NULL, err) < 0 ||
-        kube_list(p->cx->kube, &KUBE_POD, NULL, pod_seen, p, NULL, err) < 0) {
-        return err_wrap(err, "reading this cluster's own addresses");
-    }
-    return 0;
-}
-
-static bool loopback(const char *host)
-{
-    return str_starts(str_of(host), "127.") || streq(host, "::1");
-}
-
-/* True if any address of the name is one of ours. A name that does not resolve here is left to
- * whoever asks the remote. */
-static bool resolves_here(struct prover *p, const char *host)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-    if (getaddrinfo(host, NULL, &hints, &list) != 0)
-        return false;
-    bool ours = false;
-    for (const struct addrinfo *i = list; i && !ours; i = i->ai_next) {
-        char text[64];
-        if (getnameinfo(i->ai_addr, i->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) == 0)
-            ours = loopback(text) || map_get(p->addresses, str_of(text));
-    }
-    freeaddrinfo(list);
-    return ours;
-}
+/* ---- where it is served ---- */
 
 /* Why this URL proves nothing, or NULL. */
 static const char *served_here(struct prover *p, const char *url)
 {
-    struct err err;
     const char *host = proof_host(p->a, url);
     if (!*host)
         return "its URL names no host: it is a path inside the engine's pod";
-    if (proof_cluster_name(host) || loopback(host))
-        return arena_printf(p->a, "%s is served by this very cluster and would be lost with it",
-                            host);
-    if (read_addresses(p, &err) < 0)
-        return arena_printf(p->a, "whether %s lies in this cluster cannot be told: %s", host,
-                            err.msg);
-    if (map_get(p->addresses, str_of(host)) || resolves_here(p, host))
-        return arena_printf(p->a, "%s is served by this very cluster and would be lost with it",
-                            host);
-    return NULL;
+    bool told;
+    return inside_why(p->inside, host, &told);
 }
 
 /* ---- asking ---- */
-
-static const char *secret_value(struct prover *p, const struct kube_object *secret, const char *key)
-{
-    struct buf CLEANUP(buf_free) out = {0};
-    str text = raw_string(p->a, raw_at(secret->raw, "data", key, NULL));
-    if (!text.p || base64_decode(&out, text, NULL) < 0)
-        return NULL;
-    return arena_strndup(p->a, out.p ? out.p : "", out.n);
-}
 
 static void ask(struct prover *p, const struct source *s, struct asked *q)
 {
@@ -207,8 +98,8 @@ static void ask(struct prover *p, const struct source *s, struct asked *q)
                                   s->secret_ns, s->secret_name, err.msg);
             return;
         }
-        question.username = secret_value(p, &secret, "username");
-        question.password = secret_value(p, &secret, "password");
+        question.username = kube_secret_text(p->a, &secret, "username");
+        question.password = kube_secret_text(p->a, &secret, "password");
     }
     if (git_reachable(p->a, p->cx->program, &question, &q->reachable, &q->why, &err) < 0) {
         q->reachable = REACHABLE_UNKNOWN;

@@ -24,8 +24,4 @@ const char *proof_host(struct arena *a, const char *url);
 /* A URL without user and password, in the arena. */
 const char *proof_public_url(struct arena *a, const char *url);
 
-/* True if the name can only mean something inside this cluster: *.svc, *.cluster.local, one label.
- */
-bool proof_cluster_name(const char *host);
-
 #endif

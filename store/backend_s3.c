@@ -28,6 +28,7 @@ struct s3 {
     struct breaker *breaker;
     pthread_mutex_t lock; /* guards what follows and place.region */
     int64_t skew_ms;      /* the server's clock less ours, where that matters */
+    bool must_exist;      /* the bucket; never changes */
     bool there;           /* the repository has been seen or made: an empty list is an empty list */
 };
 
@@ -318,7 +319,7 @@ static int s3_create(struct backend *b, struct err *err)
         return err_wrap(err, "looking for bucket %s (s3)", s3->place.name);
     if (a.status != 200) {
         said(&c, "Code", &code);
-        if (!str_is(buf_view(&code), "NoSuchBucket"))
+        if (s3->must_exist || !str_is(buf_view(&code), "NoSuchBucket"))
             return refuse(&c, &a, err), err_wrap(err, "looking for bucket %s (s3)", s3->place.name);
         if (make_bucket(s3, err) < 0)
             return err_wrap(err, "making bucket %s (s3)", s3->place.name);
@@ -569,6 +570,7 @@ int backend_open_s3(const struct backend_s3_options *o, struct backend **ret_bac
     struct backend *b CLEANUP(backend_close_p) = &s3->base;
     s3->base.ops = &s3_ops;
     s3->place = place;
+    s3->must_exist = o->bucket_must_exist;
     s3->breaker = breaker_new();
     pthread_mutex_init(&s3->lock, NULL);
     if (s3_credentials_new(o, place.region, &s3->credentials, err) < 0 ||
@@ -576,6 +578,13 @@ int backend_open_s3(const struct backend_s3_options *o, struct backend **ret_bac
         return -1;
     *ret_backend = TAKE(b);
     return 0;
+}
+
+void backend_s3_set_keys(struct backend *b, const char *access_key, const char *secret_key,
+                         const char *session_token)
+{
+    if (b->ops == &s3_ops)
+        s3_credentials_set(s3_of(b)->credentials, access_key, secret_key, session_token);
 }
 
 int backend_open_s3_url(const char *url, const struct backend_s3_options *options,

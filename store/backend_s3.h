@@ -33,6 +33,7 @@ struct backend_s3_options {
     unsigned retry_seconds;    /* 0: 900, as restic; 30 until the server has ever answered */
     uint64_t send_per_second;  /* bytes of all requests together; 0: no limit */
     uint64_t fetch_per_second; /* likewise, of answers */
+    bool bucket_must_exist;    /* backend_create does not make it: ERR_NOT_FOUND */
 };
 
 /* Requests that fail by connection, timeout, 429 or 5xx are repeated as store/http.h says, also
@@ -41,6 +42,11 @@ struct backend_s3_options {
  * hour. No message holds a credential. ERR_INVALID, ERR_UNAUTHORIZED (no credentials). */
 int backend_open_s3(const struct backend_s3_options *options, struct backend **ret_backend,
                     struct err *err) must_check;
+
+/* Goes on with other keys (session_token may be NULL): requests that begin from now on are signed
+ * with them. For a backend of backend_open_s3; of another one nothing is changed. */
+void backend_s3_set_keys(struct backend *b, const char *access_key, const char *secret_key,
+                         const char *session_token);
 
 /* What follows "s3:" in restic's URLs: http(s)://host/bucket/prefix, host/bucket/prefix and
  * //host/bucket/prefix. `options` (may be NULL) gives the rest. */

@@ -163,6 +163,18 @@ int repository_add_key(struct repository *repo, const struct repository_key *key
     return save_key(repo->backend, key, &repo->key, ret_id, err);
 }
 
+int repository_key_text(struct repository *repo, const struct repository_key *key, struct buf *out,
+                        struct store_id *ret_id, struct err *err)
+{
+    size_t before = out->n;
+    if (!key->password || !*key->password)
+        return err_set(err, ERR_INVALID, "a key needs a password");
+    if (keyfile_make(key, &repo->key, out, err) < 0)
+        return -1;
+    store_id_of(out->p + before, out->n - before, ret_id);
+    return 0;
+}
+
 /* ---- init, open ---- */
 
 static int count_file(void *ctx, const struct store_id *id, uint64_t size, struct err *err)

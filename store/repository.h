@@ -67,6 +67,11 @@ unsigned repository_version(const struct repository *repo);
 int repository_add_key(struct repository *repo, const struct repository_key *key,
                        struct store_id *ret_id, struct err *err) must_check;
 
+/* Appends the text of a key file for the same master key, and stores nothing: for whoever is shown a
+ * key that is in no repository. *ret_id: the name that it would have. */
+int repository_key_text(struct repository *repo, const struct repository_key *key, struct buf *out,
+                        struct store_id *ret_id, struct err *err) must_check;
+
 /* Lists the index files and reads those not read yet. Call it before load, has and save: without
  * it, nothing is known to be stored. Call it again to see what others wrote. */
 int repository_load_index(struct repository *repo, struct err *err) must_check;

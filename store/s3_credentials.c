@@ -261,8 +261,21 @@ bool s3_credentials_renew(struct s3_credentials *c)
 {
     pthread_mutex_lock(&c->lock);
     c->expires_ms = 0;
+    bool there = c->role != NULL;
     pthread_mutex_unlock(&c->lock);
-    return c->role != NULL;
+    return there;
+}
+
+void s3_credentials_set(struct s3_credentials *c, const char *access_key, const char *secret_key,
+                        const char *session_token)
+{
+    pthread_mutex_lock(&c->lock);
+    set_text(&c->secret.access, str_of(access_key));
+    set_text(&c->secret.secret, str_of(secret_key));
+    wipe_text(&c->secret.token);
+    c->secret.token = session_token ? xstrdup(session_token) : NULL;
+    wipe_text(&c->role);
+    pthread_mutex_unlock(&c->lock);
 }
 
 bool s3_credentials_in(struct s3_credentials *c, str text)

@@ -24,6 +24,10 @@ int s3_credentials_get(struct s3_credentials *c, struct s3_secret *ret_secret, s
  * to be had. */
 bool s3_credentials_renew(struct s3_credentials *c);
 
+/* Other keys from now on; a web identity is given up. session_token may be NULL. */
+void s3_credentials_set(struct s3_credentials *c, const char *access_key, const char *secret_key,
+                        const char *session_token);
+
 /* True if the text holds one of the secrets (or the access key): it must not be shown. */
 bool s3_credentials_in(struct s3_credentials *c, str text);
 

@@ -86,7 +86,7 @@ void backup_session_close(struct backup_run *b);
 void backup_sessions_end(void);
 
 /* Refreshes the lock if that is due. GONE: it is lost. */
-int backup_keep_lock(struct session *s, struct err *err) must_check;
+int backup_keep_lock(struct context *cx, struct session *s, struct err *err) must_check;
 
 /* Writes the status as it stands. */
 int backup_save(struct backup_run *b, struct err *err) must_check;

@@ -29,7 +29,7 @@ static bool repository_in_use(const struct opened *o)
     bool used = false;
     pthread_mutex_lock(&sessions_lock);
     for (const struct session *s = sessions; s; s = s->next)
-        used |= streq(s->opened.path, o->path) && streq(s->opened.store_folder, o->store_folder);
+        used |= streq(s->opened.path, o->path) && streq(s->opened.place.id, o->place.id);
     pthread_mutex_unlock(&sessions_lock);
     return used;
 }
@@ -163,7 +163,7 @@ static int session_open(struct backup_run *b, struct session **ret, struct err *
     snprintf(s->uid, sizeof s->uid, "%s", b->uid);
     if (store_open(b->cx, b->a, status_text(&b->st, "store"), status_text(&b->st, "namespace"),
                    true, &s->opened, err) < 0 ||
-        take_lock(b, s, err) < 0) {
+        store_may_write(&s->opened, err) < 0 || take_lock(b, s, err) < 0) {
         session_free(s);
         return -1;
     }
@@ -184,11 +184,12 @@ static int session_new(struct backup_run *b, struct session **ret, struct err *e
     return result;
 }
 
-int backup_keep_lock(struct session *s, struct err *err)
+int backup_keep_lock(struct context *cx, struct session *s, struct err *err)
 {
-    if (clock_wall_ms() - lock_refreshed_ms(s->lock) >= LOCK_REFRESH_MS)
-        return lock_refresh(s->lock, err);
-    return 0;
+    if (clock_wall_ms() - lock_refreshed_ms(s->lock) < LOCK_REFRESH_MS)
+        return 0;
+    /* Credentials that are made for an hour do not last as long as a backup may. */
+    return store_renew(cx, &s->opened, err) < 0 ? -1 : lock_refresh(s->lock, err);
 }
 
 int backup_session(struct backup_run *b, struct err *err)
@@ -197,7 +198,7 @@ int backup_session(struct backup_run *b, struct err *err)
         b->session = session_use(b->uid);
     if (!b->session && session_new(b, &b->session, err) < 0)
         return -1;
-    if (backup_keep_lock(b->session, err) == 0 && lock_confirm(b->session->lock, err) == 0)
+    if (backup_keep_lock(b->cx, b->session, err) == 0 && lock_confirm(b->session->lock, err) == 0)
         return 0;
     /* Lost: the next look takes a new one. What movers stored meanwhile is in the index, or is not.
      */

@@ -263,7 +263,7 @@ static int keep_lock(void *ctx, uint64_t trees, uint64_t blobs, struct err *err)
     struct backup_run *b = ctx;
     if (b->cx->stopping && atomic_load(b->cx->stopping))
         return err_set(err, ERR_CANCELLED, "the controller is stopping");
-    return backup_keep_lock(b->session, err);
+    return backup_keep_lock(b->cx, b->session, err);
 }
 
 int backup_read_back(struct backup_run *b, struct err *err)

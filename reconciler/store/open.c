@@ -1,14 +1,18 @@
 #include "reconciler/store/open.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "core/codec.h"
 #include "kube/client.h"
+#include "kube/secret.h"
+#include "reconciler/store/owner.h"
 #include "store/layout.h"
 
 enum {
     PASSWORD_MIN = 22 /* characters: 128 bits in base64's alphabet */,
-    MOVER_PASSWORD_BYTES = 32
+    MOVER_PASSWORD_BYTES = 32,
+    RETRY_SECONDS = 30 /* a reconcile is a thread of the pool: it is called again */
 };
 
 /* ---- which store ---- */
@@ -53,21 +57,6 @@ int store_resolve(struct context *cx, struct arena *a, const char *store, const 
 
 /* ---- its passwords ---- */
 
-/* The decoded value of a Secret's key; NOT_FOUND if the key is not there. */
-static int secret_value(struct arena *a, const struct kube_object *secret, const char *key,
-                        const char **ret, struct err *err)
-{
-    str text = raw_string(a, raw_at(secret->raw, "data", key, NULL));
-    if (!text.p)
-        return err_set(err, ERR_NOT_FOUND, "Secret %s/%s has no key '%s'", secret->ns, secret->name,
-                       key);
-    struct buf plain CLEANUP(buf_free) = {0};
-    if (base64_decode(&plain, text, err) < 0)
-        return err_wrap(err, "Secret %s/%s, key '%s'", secret->ns, secret->name, key);
-    *ret = arena_strndup(a, plain.p ? plain.p : "", plain.n);
-    return 0;
-}
-
 static int store_password(struct context *cx, struct arena *a, const struct kube_object *store,
                           const char **ret, struct err *err)
 {
@@ -88,17 +77,16 @@ static int store_password(struct context *cx, struct arena *a, const struct kube
                 store->name, cx->ns, name, key);
         return err_wrap(err, "BackupStore %s", store->name);
     }
-    const char *password;
-    if (secret_value(a, &secret, key, &password, err) < 0) {
-        err->kind = ERR_REFUSED;
-        return err_wrap(err, "BackupStore %s", store->name);
-    }
-    if (strlen(password) < PASSWORD_MIN)
+    str password;
+    struct err why;
+    if (kube_secret_value(a, &secret, key, &password, &why) < 0)
+        return err_set(err, ERR_REFUSED, "BackupStore %s: %s", store->name, why.msg);
+    if (strlen(password.p) < PASSWORD_MIN)
         return err_set(err, ERR_REFUSED,
                        "BackupStore %s: the password in Secret %s/%s is too short: use %d or more "
                        "random characters (128 bits)",
                        store->name, cx->ns, name, PASSWORD_MIN);
-    *ret = password;
+    *ret = password.p;
     return 0;
 }
 
@@ -142,53 +130,41 @@ static int create_mover_secret(struct context *cx, struct arena *a, const char *
     return kube_get(cx->kube, a, &KUBE_SECRET, cx->ns, name, ret, err);
 }
 
-static int mover_password(struct context *cx, struct arena *a, const char *store,
-                          const char *repository, const char *ns, bool create, struct opened *o,
-                          struct err *err)
+static int take_mover_password(struct opened *o, const char *password, const char *of,
+                               struct err *err)
 {
-    const char *name, *password;
+    if (snprintf(o->mover_password, sizeof o->mover_password, "%s", password) >=
+        (int)sizeof o->mover_password)
+        return err_set(err, ERR_INVALID, "%s: the password is too long", of);
+    return 0;
+}
+
+static int mover_password(struct context *cx, struct arena *a, const char *ns, bool create,
+                          struct opened *o, struct err *err)
+{
+    const char *name;
+    str password;
     struct kube_object secret;
-    if (mover_secret_name(cx, a, store, repository, ns, &name, err) < 0)
+    if (mover_secret_name(cx, a, o->store, o->path, ns, &name, err) < 0)
         return -1;
     if (kube_get(cx->kube, a, &KUBE_SECRET, cx->ns, name, &secret, err) < 0) {
         if (err->kind != ERR_NOT_FOUND)
             return -1;
         if (!create)
             return 0;
-        if (create_mover_secret(cx, a, name, repository, &secret, err) < 0)
+        if (create_mover_secret(cx, a, name, o->path, &secret, err) < 0)
             return -1;
     }
-    if (secret_value(a, &secret, "password", &password, err) < 0)
+    if (kube_secret_value(a, &secret, "password", &password, err) < 0)
         return -1;
-    if (snprintf(o->mover_password, sizeof o->mover_password, "%s", password) >=
-        (int)sizeof o->mover_password)
-        return err_set(err, ERR_INVALID, "Secret %s/%s: the password is too long", cx->ns, name);
-    return 0;
+    return take_mover_password(o, password.p, name, err);
 }
 
 /* ---- the repository ---- */
 
-static int local_folder(struct arena *a, const struct kube_object *store, struct opened *o,
-                        struct err *err)
-{
-    const char *path = raw_text(a, store->raw, "spec", "local", "path", NULL);
-    if (!path)
-        return err_set(err, ERR_INVALID, "BackupStore %s has no spec.local.path", store->name);
-    if (strstr(path, ".."))
-        return err_set(err, ERR_INVALID, "BackupStore %s: spec.local.path must not contain '..'",
-                       store->name);
-    if (snprintf(o->store_folder, sizeof o->store_folder, "%s", path) >=
-        (int)sizeof o->store_folder)
-        return err_set(err, ERR_INVALID, "BackupStore %s: spec.local.path is too long",
-                       store->name);
-    return 0;
-}
-
 static int make_repository(struct opened *o, const char *password, const char *ns,
                            struct context *cx, struct err *err)
 {
-    if (backend_create(o->backend, err) < 0)
-        return -1;
     const struct repository_key keys[] = {
         {.password = password, .username = "gleaner", .hostname = cx->cluster},
         {.password = o->mover_password, .username = ns, .hostname = cx->cluster},
@@ -217,16 +193,40 @@ static int find_mover_key(struct opened *o, const char *ns, struct context *cx, 
     return 0;
 }
 
+/* A key of which no store knows: what a mover is shown of a repository that is only read. */
+static int make_shown_key(struct opened *o, struct err *err)
+{
+    char password[2 * MOVER_PASSWORD_BYTES + 1];
+    struct store_id id;
+    struct buf text = {0};
+    random_token(password, MOVER_PASSWORD_BYTES);
+    struct repository_key key = {.password = password, .username = "gleaner", .hostname = "reader"};
+    int r = repository_key_text(o->repo, &key, &text, &id, err);
+    if (r == 0)
+        r = take_mover_password(o, password, "a reader's key", err);
+    explicit_bzero(password, sizeof password);
+    if (r < 0)
+        return -1;
+    o->mover_key_text = buf_take(&text);
+    hex_encode(id.b, sizeof id.b, o->mover_key_id);
+    return 0;
+}
+
 static int open_repository(struct context *cx, struct opened *o, const char *password,
                            const char *ns, bool create, struct err *err)
 {
-    int r = repository_open(o->backend, password, NULL, &o->repo, err);
-    if (r < 0 && err->kind == ERR_NOT_FOUND && create) {
+    struct repository_options options = {.read_only = o->read_only};
+    int r = repository_open(o->backend, password, &options, &o->repo, err);
+    if (r < 0 && err->kind == ERR_NOT_FOUND && create && !o->read_only) {
         if (make_repository(o, password, ns, cx, err) < 0)
             return -1;
-        r = repository_open(o->backend, password, NULL, &o->repo, err);
+        r = repository_open(o->backend, password, &options, &o->repo, err);
     }
-    if (r < 0 && err->kind == ERR_UNAUTHORIZED)
+    if (r < 0 && err->kind == ERR_NOT_FOUND && create && o->foreign)
+        return err_set(err, ERR_NOT_FOUND,
+                       "it is not there, and none is made below the clusterName of the cluster %s",
+                       o->owner);
+    if (r < 0 && err->kind == ERR_UNAUTHORIZED && !err->http)
         return err_set(
             err, ERR_REFUSED,
             "the store's password does not open it: put back the password that it was made "
@@ -234,32 +234,74 @@ static int open_repository(struct context *cx, struct opened *o, const char *pas
     return r < 0 ? -1 : repository_load_index(o->repo, err);
 }
 
+/* Whether the repository may be written. A clusterName that is our own uid is nobody else's. */
+static int find_owner(struct context *cx, const struct kube_object *store, struct opened *o,
+                      const char *cluster, struct err *err)
+{
+    struct buf path CLEANUP(buf_free) = {0};
+    struct backend *b CLEANUP(backend_close_p) = NULL;
+    o->read_only = raw_true(raw_at(store->raw, "spec", "readOnly", NULL));
+    if (streq(cluster, cx->cluster)) {
+        snprintf(o->owner, sizeof o->owner, "%s", cx->cluster);
+        return 0;
+    }
+    if (store_owner_read(o->backend, cx->cluster, o->owner, sizeof o->owner, err) < 0)
+        return -1;
+    /* A repository that is not there yet would be made in the path of whoever made its sibling. */
+    if (!*o->owner && layout_repository(&path, cluster, LAYOUT_CLUSTER, err) == 0 &&
+        !streq(path.p, o->path) &&
+        (store_place_open(cx, &o->place, path.p, RETRY_SECONDS, &b, err) < 0 ||
+         store_owner_read(b, cx->cluster, o->owner, sizeof o->owner, err) < 0))
+        return -1;
+    if (!*o->owner && store_owner_is_uid(cluster))
+        snprintf(o->owner, sizeof o->owner, "%s", cluster);
+    o->foreign = *o->owner && !streq(o->owner, cx->cluster);
+    o->read_only |= o->foreign;
+    return 0;
+}
+
+static int open_all(struct context *cx, struct arena *a, const struct kube_object *store,
+                    const char *ns, bool create, struct opened *o, struct err *err)
+{
+    const char *cluster = raw_text(a, store->raw, "spec", "clusterName", NULL), *password;
+    struct buf path CLEANUP(buf_free) = {0};
+    if (!cluster)
+        cluster = cx->cluster;
+    if (store_password(cx, a, store, &password, err) < 0 ||
+        store_place_read(cx, a, store, &o->place, err) < 0 ||
+        layout_repository(&path, cluster, ns, err) < 0)
+        return -1;
+    snprintf(o->store, sizeof o->store, "%s", store->name);
+    snprintf(o->path, sizeof o->path, "%s", path.p);
+    if (store_place_open(cx, &o->place, o->path, RETRY_SECONDS, &o->backend, err) < 0 ||
+        find_owner(cx, store, o, cluster, err) < 0 ||
+        (!o->read_only && mover_password(cx, a, ns, create, o, err) < 0) ||
+        open_repository(cx, o, password, ns, create, err) < 0 ||
+        (!o->read_only && o->mover_password[0] && find_mover_key(o, ns, cx, err) < 0) ||
+        (o->read_only && create && make_shown_key(o, err) < 0))
+        return err_wrap(err, "store %s, repository %s", store->name, o->path);
+    return 0;
+}
+
+static int read_store(struct context *cx, struct arena *a, const char *name,
+                      struct kube_object *ret, struct err *err)
+{
+    if (kube_get(cx->kube, a, &KUBE_BACKUPSTORE, NULL, name, ret, err) == 0)
+        return 0;
+    if (err && err->kind == ERR_NOT_FOUND)
+        return err_set(err, ERR_NOT_FOUND, "there is no BackupStore '%s'", name);
+    return -1;
+}
+
 int store_open(struct context *cx, struct arena *a, const char *store, const char *ns, bool create,
                struct opened *ret, struct err *err)
 {
     struct opened o CLEANUP(store_close) = {0};
     struct kube_object object;
-    const char *name, *password;
-    if (store_resolve(cx, a, store, &name, err) < 0)
+    const char *name;
+    if (store_resolve(cx, a, store, &name, err) < 0 || read_store(cx, a, name, &object, err) < 0 ||
+        open_all(cx, a, &object, ns, create, &o, err) < 0)
         return -1;
-    if (kube_get(cx->kube, a, &KUBE_BACKUPSTORE, NULL, name, &object, err) < 0) {
-        if (err->kind == ERR_NOT_FOUND)
-            return err_set(err, ERR_NOT_FOUND, "there is no BackupStore '%s'", name);
-        return -1;
-    }
-    if (store_password(cx, a, &object, &password, err) < 0 || local_folder(a, &object, &o, err) < 0)
-        return -1;
-    const char *cluster = raw_text(a, object.raw, "spec", "clusterName", NULL);
-    struct buf path CLEANUP(buf_free) = {0};
-    if (layout_repository(&path, cluster ? cluster : cx->cluster, ns, err) < 0)
-        return -1;
-    snprintf(o.path, sizeof o.path, "%s", path.p);
-    if (mover_password(cx, a, name, o.path, ns, create, &o, err) < 0 ||
-        backend_open_local(arena_printf(a, "%s/%s/%s", cx->local_root, o.store_folder, o.path),
-                           &o.backend, err) < 0 ||
-        open_repository(cx, &o, password, ns, create, err) < 0 ||
-        (o.mover_password[0] && find_mover_key(&o, ns, cx, err) < 0))
-        return err_wrap(err, "store %s, repository %s", name, path.p);
     *ret = o;
     o = (struct opened){0};
     return 0;
@@ -269,7 +311,54 @@ void store_close(struct opened *o)
 {
     repository_close(o->repo);
     backend_close(o->backend);
+    store_place_free(&o->place);
     explicit_bzero(o->mover_password, sizeof o->mover_password);
+    free(o->mover_key_text);
+    o->mover_key_text = NULL;
     o->repo = NULL;
     o->backend = NULL;
+}
+
+int store_may_write(const struct opened *o, struct err *err)
+{
+    if (o->foreign)
+        return err_set(err, ERR_REFUSED,
+                       "store %s, repository %s was made by another cluster (uid %s) and is only "
+                       "read here: name a BackupStore with a clusterName of this cluster's own",
+                       o->store, o->path, o->owner);
+    if (o->read_only)
+        return err_set(err, ERR_REFUSED, "store %s is only read: its spec.readOnly says so",
+                       o->store);
+    return 0;
+}
+
+int store_now(struct context *cx, struct arena *a, const struct opened *o, struct store_place *ret,
+              struct err *err)
+{
+    struct store_place p CLEANUP(store_place_free) = {0};
+    struct kube_object object;
+    if (read_store(cx, a, o->store, &object, err) < 0 ||
+        store_place_read(cx, a, &object, &p, err) < 0)
+        return -1;
+    if (!streq(p.id, o->place.id))
+        return err_set(err, ERR_REFUSED, "BackupStore %s was pointed to another place meanwhile",
+                       o->store);
+    *ret = p;
+    p = (struct store_place){0};
+    return 0;
+}
+
+int store_renew(struct context *cx, struct opened *o, struct err *err)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct store_place p;
+    if (o->place.folder)
+        return 0;
+    if (store_now(cx, a, o, &p, err) < 0)
+        return -1;
+    if (p.access_key)
+        backend_s3_set_keys(o->backend, p.access_key, p.secret_key, p.session_token);
+    store_place_free(&o->place);
+    o->place = p;
+    return 0;
 }

@@ -3,26 +3,53 @@
 #define RECONCILER_STORE_OPEN_H
 
 #include "reconciler/context.h"
+#include "reconciler/store/place.h"
 #include "store/backend.h"
 #include "store/repository.h"
 
 struct opened {
     struct backend *backend;
-    struct repository *repo; /* its index is loaded */
-    char store_folder[208];  /* the store's folder below the volume's root: spec.local.path */
-    char path[256];          /* "<clusterName>/<namespace>" below the store's root */
-    char mover_password[80]; /* the namespace's own key: what a mover gets */
-    char mover_key_id[65];   /* its key file */
+    struct repository *repo;  /* its index is loaded */
+    char store[254];          /* the BackupStore's name */
+    struct store_place place; /* where it lies; place.id says whether two are the same place */
+    char path[256];           /* "<clusterName>/<namespace>" below the store's root */
+    char mover_password[80];  /* what a mover gets: the namespace's own key's */
+    char mover_key_id[65];    /* its key file */
+    /* Of a repository that is only read: the text of that key file, which is in no store. Nothing
+     * is written there for a mover; the gateway shows it as if it were. NULL: it is stored. */
+    char *mover_key_text;
+
+    /* Nothing may be written there, no lock either; `repo` refuses it by itself. */
+    bool read_only;
+    bool foreign;   /* because another cluster made it */
+    char owner[64]; /* the uid of the cluster that made it, from its key files; "": none says so */
 };
 
 /* Opens the repository of a namespace ("_cluster" for cluster-scoped things) in a store; makes it
  * (two key files; the namespace's password goes into a Secret in gleaner's namespace first) if it
  * is not there and `create`. store NULL or "": the store with spec.default, or the only one.
- * NOT_FOUND: no such store or repository; REFUSED: the BackupStore's spec or password says no, in
- * words; UNAVAILABLE: the store cannot be reached. */
+ *
+ * Below a clusterName that is not this cluster's own uid the repository's key files are asked who
+ * made it: they carry the uid of the cluster as their clear host name. Where another uid stands in
+ * them and ours does not, the repository is read only, as it is in a store with spec.readOnly; none
+ * is made there (NOT_FOUND). No lock is taken for reading, as with `restic --no-lock`.
+ *
+ * NOT_FOUND: no such store or repository; REFUSED: the BackupStore's spec, a Secret or the password
+ * says no, in words; UNAVAILABLE: the store cannot be reached. */
 int store_open(struct context *cx, struct arena *a, const char *store, const char *ns, bool create,
                struct opened *ret, struct err *err) must_check;
 void store_close(struct opened *o); /* accepts a zeroed one; fit for CLEANUP */
+
+/* REFUSED, with the reason in words, if nothing may be written there: ask before taking a lock. */
+int store_may_write(const struct opened *o, struct err *err) must_check;
+
+/* Reads the store's credentials again and goes on with them, for whoever keeps a repository open
+ * for long. REFUSED: the BackupStore names another place now. */
+int store_renew(struct context *cx, struct opened *o, struct err *err) must_check;
+
+/* Where the store lies now and with which credentials; REFUSED as store_renew. */
+int store_now(struct context *cx, struct arena *a, const struct opened *o, struct store_place *ret,
+              struct err *err) must_check;
 
 /* The name that store_open would use for `store`, in the arena. */
 int store_resolve(struct context *cx, struct arena *a, const char *store, const char **ret,

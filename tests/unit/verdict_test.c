@@ -7,6 +7,7 @@
 
 #include "kube/types.h"
 #include "reconciler/judge.h"
+#include "reconciler/inside.h"
 #include "reconciler/proof.h"
 #include "reconciler/rules.h"
 #include "reconciler/snapshot_layout.h"
@@ -255,7 +256,7 @@ static void test_remotes(void **state)
         struct arena *a CLEANUP(arena_free_p) = arena_new();
         assert_string_equal(proof_host(a, rows[i].url), rows[i].host);
         assert_string_equal(proof_public_url(a, rows[i].url), rows[i].shown);
-        assert_int_equal(proof_cluster_name(rows[i].host), rows[i].inside);
+        assert_int_equal(inside_name(rows[i].host), rows[i].inside);
     }
 }
 
