@@ -4,10 +4,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
-#include "mover/volume.h"
+#include "mover/attributes.h"
+#include "mover/reading.h"
+#include "mover/root.h"
 #include "store/limits.h"
 #include "store/stream.h"
 #include "store/tree.h"
@@ -18,9 +19,10 @@ struct archive {
     struct problems problems;
     struct volume_path path;
     struct volume_stat root;
-    struct store_ids ids;       /* of the file at hand */
-    char *link;                 /* the symlink at hand */
-    char at[320], xattrs[4096]; /* of the entry at hand: not on the stack of a deep recursion */
+    struct store_ids ids;         /* of the file at hand */
+    char *link;                   /* the symlink at hand */
+    struct attributes attributes; /* of the entry at hand */
+    bool nfs4;                    /* said once */
     const struct archive_probe *probe;
 };
 
@@ -92,56 +94,33 @@ static void fill_node(const struct archive *a, const char *name, const struct vo
         n->device_id = st->device == a->root.device ? 1 : st->device;
 }
 
-/* Names the attributes that this format could hold but we do not archive. The label of SELinux is
- * the kubelet's to set. */
-static void name_attributes(struct archive *a, int dir, const char *name,
-                            const struct volume_stat *st)
+/* Reads the attributes of the entry into a->attributes. */
+static void read_attributes(struct archive *a, int dir, const char *name)
+{
+    attributes_read(&a->attributes, dir, name);
+    if (!a->attributes.nfs4 || a->nfs4)
+        return;
+    a->nfs4 = true;
+    snprintf(a->problems.report->note, sizeof a->problems.report->note,
+             "its server keeps NFSv4 ACLs: they are not archived, modes and owners are");
+}
+
+static void set_attributes(const struct archive *a, struct node *n)
+{
+    n->xattrs = a->attributes.list.p;
+    n->xattrs_n = a->attributes.list.n;
+}
+
+/* What the format cannot hold of any entry, and what could not be read. */
+static void name_losses(struct archive *a, const struct volume_stat *st)
 {
     if (st->immutable)
         problem_add(&a->problems, here(a),
                     "is immutable or append-only: that flag is not archived");
-    snprintf(a->at, sizeof a->at, "/proc/self/fd/%d/%s", dir, name);
-    ssize_t n = llistxattr(a->at, a->xattrs, sizeof a->xattrs);
-    if (n < 0 && (errno == ENOTSUP || errno == ENOSYS))
-        return;
-    if (n < 0 && errno != ERANGE) {
-        problem_add(&a->problems, here(a), "its extended attributes cannot be listed: %s",
-                    strerror(errno));
-        return;
-    }
-    if (n < 0) {
-        problem_add(&a->problems, here(a), "its many extended attributes are not archived");
-        return;
-    }
-    for (const char *x = a->xattrs; x < a->xattrs + n; x += strlen(x) + 1)
-        if (strcmp(x, "security.selinux") != 0)
-            problem_add(&a->problems, here(a), "its attribute %.100s is not archived", x);
+    attributes_report(&a->attributes, &a->problems, here(a));
 }
 
 /* ---- regular files ---- */
-
-struct reading {
-    int fd;
-    uint64_t at, end;
-    int error; /* errno of a failed read: the file's fault, not the store's */
-};
-
-static int64_t read_file(void *ctx, void *p, size_t n, struct err *err)
-{
-    struct reading *r = ctx;
-    if (r->at >= r->end)
-        return 0;
-    ssize_t got;
-    do
-        got = pread(r->fd, p, MIN(n, r->end - r->at), (off_t)r->at);
-    while (got < 0 && errno == EINTR);
-    if (got < 0) {
-        r->error = errno;
-        return err_errno(err, errno, "reading");
-    }
-    r->at += (uint64_t)got;
-    return got;
-}
 
 static bool same_state(const struct volume_stat *a, const struct volume_stat *b)
 {
@@ -149,19 +128,21 @@ static bool same_state(const struct volume_stat *a, const struct volume_stat *b)
            volume_same_time(a->ctime, b->ctime);
 }
 
-/* Reads the open file until nothing happened to it meanwhile. 1: stored; 0: unreadable, and named.
- */
-static int save_content(struct archive *a, int fd, struct volume_stat *st, uint64_t *ret_size,
-                        struct err *err)
+/* Reads the open file and its attributes until nothing happened to it meanwhile. 1: stored; 0:
+ * unreadable, and named. */
+static int save_content(struct archive *a, int dir, const char *name, int fd,
+                        struct volume_stat *st, uint64_t *ret_size, struct err *err)
 {
     for (int tries = 1;; tries++) {
-        struct reading r = {.fd = fd, .end = st->size};
+        struct reading r;
         struct stream_result result;
         struct volume_stat after;
         a->ids.n = 0;
         if (a->probe)
             a->probe->before_read(a->probe->ctx, here(a));
-        if (stream_save(a->saver, read_file, &r, &a->ids, &result, err) < 0) {
+        reading_start(&r, fd, st);
+        if (stream_save_sparse(a->saver, reading_read, reading_skip, &r, &a->ids, &result, err) <
+            0) {
             if (!r.error)
                 return err_wrap(err, "%s", here(a));
             problem_add(&a->problems, here(a), "cannot be read: %s", strerror(r.error));
@@ -169,6 +150,7 @@ static int save_content(struct archive *a, int fd, struct volume_stat *st, uint6
         }
         a->problems.report->moved += result.new_bytes;
         *ret_size = result.size;
+        read_attributes(a, dir, name);
         int e = volume_stat(fd, "", &after);
         if (e < 0) {
             problem_add(&a->problems, here(a), "cannot be read: %s", strerror(-e));
@@ -229,11 +211,12 @@ static int archive_file(struct archive *a, int dir, const char *name, struct vol
     uint64_t size = st->size;
     if (take_from_parent(a, st, parent)) {
         a->problems.report->kept++;
+        read_attributes(a, dir, name);
     } else {
         int fd CLEANUP(close_p) = open_file(a, dir, name, st);
         if (fd < 0)
             return 0;
-        int r = save_content(a, fd, st, &size, err);
+        int r = save_content(a, dir, name, fd, st, &size, err);
         if (r <= 0)
             return r;
     }
@@ -242,6 +225,8 @@ static int archive_file(struct archive *a, int dir, const char *name, struct vol
     n->size = size;
     n->content = a->ids.p;
     n->content_n = a->ids.n;
+    set_attributes(a, n);
+    name_losses(a, st);
     a->problems.report->files++;
     a->problems.report->bytes += size;
     return 1;
@@ -261,24 +246,42 @@ static int archive_link(struct archive *a, int dir, const char *name, const stru
     fill_node(a, name, st, n);
     n->type = NODE_SYMLINK;
     n->link_target = (str){a->link, (size_t)len};
+    read_attributes(a, dir, name);
+    set_attributes(a, n);
+    name_losses(a, st);
     a->problems.report->links++;
     return 1;
 }
 
-static const char *other_kind(uint32_t mode)
+/* Devices, named pipes and sockets: restic's backup leaves sockets out, but its trees have a type
+ * for them that its readers know. It counts no links of named pipes; ours are told only if there
+ * are several. */
+static int archive_special(struct archive *a, int dir, const char *name,
+                           const struct volume_stat *st, struct node *n)
 {
-    switch (mode & S_IFMT) {
-    case S_IFSOCK:
-        return "a socket";
-    case S_IFIFO:
-        return "a named pipe";
+    fill_node(a, name, st, n);
+    switch (st->mode & S_IFMT) {
     case S_IFBLK:
-        return "a block device";
+        n->type = NODE_DEV;
+        n->device = st->rdev;
+        break;
     case S_IFCHR:
-        return "a character device";
+        n->type = NODE_CHARDEV;
+        n->device = st->rdev;
+        break;
+    case S_IFIFO:
+    case S_IFSOCK:
+        n->type = S_ISFIFO(st->mode) ? NODE_FIFO : NODE_SOCKET;
+        n->links = st->links > 1 ? st->links : 0;
+        break;
     default:
-        return "of an unknown type";
+        problem_add(&a->problems, here(a), "is of an unknown type: not archived");
+        return 0;
     }
+    read_attributes(a, dir, name);
+    set_attributes(a, n);
+    name_losses(a, st);
+    return 1;
 }
 
 static int archive_entries(struct archive *a, int dir, const struct store_id *parent,
@@ -307,6 +310,9 @@ static int archive_dir(struct archive *a, int dir, const char *name, struct volu
     n->type = NODE_DIR;
     n->has_subtree = true;
     n->subtree = subtree;
+    read_attributes(a, fd, ".");
+    set_attributes(a, n);
+    name_losses(a, st);
     a->problems.report->dirs++;
     return 1;
 }
@@ -329,16 +335,13 @@ static int archive_entry(struct archive *a, int dir, const char *name, const str
         problem_add(&a->problems, here(a), "is another mount: not archived");
         return 0;
     }
-    if (!S_ISREG(st.mode) && !S_ISDIR(st.mode) && !S_ISLNK(st.mode)) {
-        problem_add(&a->problems, here(a), "is %s: not archived", other_kind(st.mode));
-        return 0;
-    }
-    name_attributes(a, dir, name, &st);
     if (S_ISREG(st.mode))
         return archive_file(a, dir, name, &st, parent, n, err);
     if (S_ISLNK(st.mode))
         return archive_link(a, dir, name, &st, n);
-    return archive_dir(a, dir, name, &st, parent, depth, n, err);
+    if (S_ISDIR(st.mode))
+        return archive_dir(a, dir, name, &st, parent, depth, n, err);
+    return archive_special(a, dir, name, &st, n);
 }
 
 static int archive_each(struct archive *a, int dir, const struct volume_names *names,
@@ -391,6 +394,21 @@ static int save_list(struct archive *a, struct err *err)
     return 0;
 }
 
+/* The volume's own directory, which no tree holds. */
+static void archive_root(struct archive *a, int volume)
+{
+    struct node n;
+    fill_node(a, ".", &a->root, &n);
+    read_attributes(a, volume, ".");
+    set_attributes(a, &n);
+    name_losses(a, &a->root);
+    if (root_format(&n, a->problems.report->root))
+        return;
+    problem_add(&a->problems, "/", "has more extended attributes than are kept of a volume's root");
+    n.xattrs_n = 0;
+    (void)root_format(&n, a->problems.report->root);
+}
+
 static int archive_all(struct archive *a, int volume, const struct store_id *parent,
                        struct err *err)
 {
@@ -398,13 +416,12 @@ static int archive_all(struct archive *a, int volume, const struct store_id *par
     int e = volume_stat(volume, "", &a->root);
     if (e < 0 || !S_ISDIR(a->root.mode))
         return err_errno(err, e < 0 ? -e : ENOTDIR, "the volume");
-    name_attributes(a, volume, ".", &a->root);
+    archive_root(a, volume);
     if (archive_entries(a, volume, parent, /* depth= */ 0, &tree, err) < 0 ||
         save_list(a, err) < 0 || repository_flush(a->repo, err) < 0)
         return -1;
     a->problems.report->tree = tree;
     a->problems.report->has_tree = true;
-    volume_root_format(&a->root, a->problems.report->root);
     return 0;
 }
 
@@ -423,6 +440,7 @@ int archive_volume(struct repository *repo, int volume, const struct store_id *p
     buf_free(&a.problems.list);
     buf_free(&a.path.text);
     vec_free(&a.ids);
+    attributes_free(&a.attributes);
     free(a.link);
     return r;
 }

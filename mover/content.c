@@ -1,8 +1,11 @@
 #include "mover/content.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#include "store/limits.h"
 
 enum {
     PIECE = 1 << 20, /* read at a time */
@@ -13,13 +16,16 @@ struct content {
     struct repository *repo;
     char *piece;
     struct buf blob;
+    struct store_id zeros; /* of STORE_CHUNK_MIN zeros: most of a sparse file */
+    bool no_holes;         /* the file system cannot make them */
 };
 
 struct content *content_new(struct repository *repo)
 {
     struct content *c = xcalloc(1, sizeof *c);
     c->repo = repo;
-    c->piece = xmalloc(PIECE);
+    c->piece = xcalloc(1, PIECE);
+    sha256(c->piece, STORE_CHUNK_MIN, c->zeros.b);
     return c;
 }
 
@@ -90,6 +96,31 @@ static bool is_zero(const char *p, size_t n)
     return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
 }
 
+/* Zeros, as a hole where that can be made: below the old end only, beyond it nothing is needed. */
+static int write_zeros(struct content *c, int fd, const char *p, size_t n, uint64_t at,
+                       struct err *err)
+{
+    if (!c->no_holes &&
+        fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)n) == 0)
+        return 0;
+    if (!c->no_holes && errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)
+        return err_errno(err, errno, "making a hole");
+    c->no_holes = true;
+    return write_at(fd, p, n, at, err);
+}
+
+enum block { SAME, DATA, ZEROS };
+
+/* have: bytes of the old content in c->piece, from the piece's beginning. */
+static enum block judge(const struct content *c, const char *p, size_t i, size_t len, int64_t have)
+{
+    if ((uint64_t)have >= i + len && memcmp(c->piece + i, p + i, len) == 0)
+        return SAME;
+    if (!is_zero(p + i, len))
+        return DATA;
+    return (uint64_t)have <= i ? SAME : ZEROS;
+}
+
 /* Writes the blocks of p that the file does not hold; neighbours in one call. */
 static int write_piece(struct content *c, int fd, const char *p, size_t n, uint64_t at,
                        uint64_t *written, struct err *err)
@@ -97,23 +128,18 @@ static int write_piece(struct content *c, int fd, const char *p, size_t n, uint6
     int64_t have = read_at(fd, c->piece, n, at, err);
     if (have < 0)
         return -1;
-    size_t start = 0; /* of what waits to be written */
-    for (size_t i = 0; i < n; i += BLOCK) {
-        size_t len = MIN((size_t)BLOCK, n - i);
-        bool there = (uint64_t)have >= i + len;
-        bool same = there ? memcmp(c->piece + i, p + i, len) == 0
-                          : (uint64_t)have <= i && is_zero(p + i, len);
-        if (same) {
-            if (write_at(fd, p + start, i - start, at + start, err) < 0)
-                return -1;
-            *written += i - start;
-            start = i + len;
-        }
-    }
-    if (start < n) {
-        if (write_at(fd, p + start, n - start, at + start, err) < 0)
+    size_t end;
+    for (size_t start = 0; start < n; start = end) {
+        enum block kind = judge(c, p, start, MIN((size_t)BLOCK, n - start), have);
+        for (end = MIN(start + BLOCK, n); end < n; end = MIN(end + BLOCK, n))
+            if (judge(c, p, end, MIN((size_t)BLOCK, n - end), have) != kind)
+                break;
+        int r = kind == DATA    ? write_at(fd, p + start, end - start, at + start, err)
+                : kind == ZEROS ? write_zeros(c, fd, p + start, end - start, at + start, err)
+                                : 0;
+        if (r < 0)
             return -1;
-        *written += n - start;
+        *written += kind == SAME ? 0 : end - start;
     }
     return 0;
 }
@@ -128,6 +154,23 @@ static int write_chunk(struct content *c, int fd, const struct store_id *id, uin
                         err) < 0)
             return -1;
     return 0;
+}
+
+/* The range lies in a hole of the file. */
+static bool range_is_hole(int fd, uint64_t at, uint64_t n)
+{
+    off_t data = lseek(fd, (off_t)at, SEEK_DATA);
+    return data < 0 ? errno == ENXIO : (uint64_t)data >= at + n;
+}
+
+/* 1: the file holds that chunk there; zeros are not read where none can be. Beyond the end zeros
+ * need no writing: the file is given its length in the end. */
+static int chunk_is(struct content *c, int fd, uint64_t size, uint64_t at, uint64_t len,
+                    const struct store_id *id, struct err *err)
+{
+    if (store_id_equal(id, &c->zeros) && (at >= size || range_is_hole(fd, at, len)))
+        return 1;
+    return at + len <= size ? range_is(c, fd, at, len, id, err) : 0;
 }
 
 /* Every chunk is known before the first byte is written. */
@@ -157,7 +200,7 @@ int content_match(struct content *c, int fd, uint64_t size, const struct store_i
     for (size_t i = 0; i < ids_n; i++, at += len) {
         if (!repository_has_blob(c->repo, BLOB_DATA, &ids[i], &len))
             return err_set(err, ERR_NOT_FOUND, "a chunk left the store's index");
-        int same = at + len <= size ? range_is(c, fd, at, len, &ids[i], err) : 0;
+        int same = chunk_is(c, fd, size, at, len, &ids[i], err);
         if (same < 0 || (!same && write_chunk(c, fd, &ids[i], at, &written, err) < 0))
             return -1;
     }

@@ -13,7 +13,8 @@ DEFINE_CLEANUP(struct content *, content_free)
 
 /* The file behind fd (read-write, `size` bytes long) becomes the chunks, in order. Each chunk's
  * range is hashed; where the hash differs the chunk is loaded and those blocks of it written that
- * differ. A block of zeros beyond the old end stays a hole. The rest is cut off.
+ * differ. A block of zeros becomes a hole where it differs, and beyond the old end. The rest is cut
+ * off.
  *
  * Works in place: a database of the volume's size fits no second time. Interrupted anywhere, the
  * same call made again ends with the same bytes.

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "mover/place.h"
+#include "mover/root.h"
 #include "store/limits.h"
 
 static const char *here(const struct extract *x)
@@ -29,8 +30,7 @@ static int extract_dir(struct extract *x, int dir, const char *name, const struc
     if (x->removing)
         return 0;
     x->problems.report->dirs++;
-    place_metadata(x, fd, node_mode_to_posix(node->mode) & 07777, node->uid, node->gid, node->atime,
-                   node->mtime);
+    place_metadata(x, fd, ".", node);
     return 0;
 }
 
@@ -45,7 +45,7 @@ static int make_room(struct extract *x, int dir, const char *name, const struct 
     bool is_dir = S_ISDIR(st.mode);
     if (is_dir && node->type == NODE_DIR)
         return extract_dir(x, dir, name, node, depth, err);
-    if (is_dir != (node->type == NODE_DIR) && node->type <= NODE_SYMLINK)
+    if (is_dir != (node->type == NODE_DIR) && node->type < NODE_OTHER)
         return place_remove(x, dir, name, err) < 0 ? -1 : 0;
     return 0;
 }
@@ -58,22 +58,11 @@ static int extract_node(struct extract *x, int dir, const char *name, const stru
                        here(x));
     if (x->removing)
         return make_room(x, dir, name, node, depth, err);
-    switch (node->type) {
-    case NODE_DIR:
+    if (node->type == NODE_DIR)
         return extract_dir(x, dir, name, node, depth, err);
-    case NODE_FILE:
-    case NODE_SYMLINK:
+    if (node->type < NODE_OTHER)
         return place_leaf(x, dir, name, node, err);
-    case NODE_DEV:
-    case NODE_CHARDEV:
-    case NODE_FIFO:
-    case NODE_SOCKET:
-    case NODE_OTHER:
-    case NODE_TYPES:
-        break;
-    }
-    problem_add(&x->problems, here(x), "is a %s in the backup: not restored",
-                node_type_name(node->type));
+    problem_add(&x->problems, here(x), "is of an unknown type in the backup: not restored");
     return 0;
 }
 
@@ -152,13 +141,13 @@ static int extract_entries(struct extract *x, int dir, const struct store_id *tr
 }
 
 static int extract_all(struct extract *x, const struct store_id *tree, const char *root,
-                       struct err *err)
+                       struct arena *a, struct err *err)
 {
-    struct volume_stat want = {0};
+    struct node want;
     int e = volume_stat(x->volume, "", &x->root);
     if (e < 0 || !S_ISDIR(x->root.mode))
         return err_errno(err, e < 0 ? -e : ENOTDIR, "the volume");
-    if (root && !volume_root_parse(root, &want))
+    if (root && !root_parse(root, a, &want))
         return err_set(err, ERR_INVALID, "\"%.80s\" is not the owner, mode and time of a volume",
                        root);
     for (int pass = 0; pass < 2; pass++) {
@@ -167,7 +156,7 @@ static int extract_all(struct extract *x, const struct store_id *tree, const cha
             return -1;
     }
     if (root)
-        place_metadata(x, x->volume, want.mode & 07777, want.uid, want.gid, want.mtime, want.mtime);
+        place_metadata(x, x->volume, ".", &want);
     if (syncfs(x->volume) < 0)
         return err_errno(err, errno, "making the volume durable");
     x->problems.report->tree = *tree;
@@ -186,7 +175,10 @@ int extract_volume(struct repository *repo, int volume, const struct store_id *t
         .groups = map_new(link_group_free),
         .claimed = map_new(NULL),
     };
-    int r = extract_all(&x, tree, root, err);
+    struct arena *a = arena_new();
+    int r = extract_all(&x, tree, root, a, err);
+    arena_free(a);
+    attributes_free(&x.attributes);
     content_free(x.content);
     buf_free(&x.problems.list);
     buf_free(&x.path.text);

@@ -3,6 +3,7 @@
 #define MOVER_PLACE_H
 
 #include "core/map.h"
+#include "mover/attributes.h"
 #include "mover/content.h"
 #include "mover/volume.h"
 #include "store/tree.h"
@@ -14,10 +15,11 @@ struct extract {
     struct volume_path path;
     int volume;
     struct volume_stat root;
-    char *link;          /* the target of the symlink that was found */
-    struct map *groups;  /* (device_id, inode) of a node -> struct link_group */
-    struct map *claimed; /* inode of a local file that already serves a group */
-    bool removing;       /* first pass: make room, write nothing */
+    char *link;                   /* the target of the symlink that was found */
+    struct attributes attributes; /* of the entry at hand */
+    struct map *groups;           /* (device_id, inode) of a node -> struct link_group */
+    struct map *claimed;          /* inode of a local file that already serves a group */
+    bool removing;                /* first pass: make room, write nothing */
 };
 
 /* Where the first name of a hard-linked node was placed. */
@@ -31,7 +33,7 @@ void link_group_free(void *group);
 /* Removes an entry with all below it. 0; 1: a mount stands in it, which is left and named. */
 int place_remove(struct extract *x, int dir, const char *name, struct err *err) must_check;
 
-/* A file or symlink, its content, links, owner, mode and time. */
+/* Anything but a directory: its content, links, attributes, owner, mode and time. */
 int place_leaf(struct extract *x, int dir, const char *name, const struct node *node,
                struct err *err) must_check;
 
@@ -40,8 +42,8 @@ int place_leaf(struct extract *x, int dir, const char *name, const struct node *
 int place_dir(struct extract *x, int dir, const char *name, int *ret_fd, struct err *err)
     must_check;
 
-/* Sets what differs. What cannot be set is a problem. mode: st_mode's 07777. */
-void place_metadata(struct extract *x, int fd, uint32_t mode, uint32_t uid, uint32_t gid,
-                    struct timespec atime, struct timespec mtime);
+/* Sets what differs of owner, attributes, times and mode, of an entry that stands there. What
+ * cannot be set is a problem. */
+void place_metadata(struct extract *x, int dir, const char *name, const struct node *node);
 
 #endif

@@ -86,6 +86,7 @@ void mover_report_encode(const struct mover_report *r, struct buf *out)
     add_text(out, "verb", r->verb);
     add_id(out, "tree", r->has_tree, &r->tree);
     add_text(out, "root", r->root);
+    add_text(out, "note", r->note);
     add_count(out, "files", r->files);
     add_count(out, "dirs", r->dirs);
     add_count(out, "links", r->links);
@@ -169,6 +170,7 @@ int mover_report_decode(str text, struct mover_report *ret, struct err *err)
         return -1;
     take_text(j, "verb", r.verb, sizeof r.verb);
     take_text(j, "root", r.root, sizeof r.root);
+    take_text(j, "note", r.note, sizeof r.note);
     take_text(j, "errorKind", r.error_kind, sizeof r.error_kind);
     take_text(j, "error", r.error, sizeof r.error);
     const json_t *first = json_object_get(j, "first"), *one;

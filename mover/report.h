@@ -2,7 +2,7 @@
  *
  *   {"v":1,"verb":"backup","tree":"<id>","root":"0755:0:0:1700000000.000000000","files":3,"dirs":1,
  *    "links":0,"bytes":123,"moved":123,"kept":0,"removed":0,"problems":2,
- *    "first":[{"path":"/a","what":"..."}],"list":"<id>","errorKind":"...","error":"..."}
+ *    "first":[{"path":"/a","what":"..."}],"list":"<id>","errorKind":"...","error":"...","note":"..."}
  * Members that are zero or empty are left out, but for v, verb and problems. */
 #ifndef MOVER_REPORT_H
 #define MOVER_REPORT_H
@@ -15,13 +15,13 @@ enum {
     MOVER_REPORT_PROBLEMS = 10,
     MOVER_REPORT_PATH = 160, /* room for a path; a longer one keeps its end, after "..." */
     MOVER_REPORT_WHAT = 160,
-    MOVER_ROOT_MAX = 80
+    MOVER_ROOT_MAX = 1200 /* with some extended attributes */
 };
 
 /* One thing that is not as it should be, though the mover went on. */
 struct mover_problem {
     char path[MOVER_REPORT_PATH]; /* from the volume's root: "/data/socket" */
-    char what[MOVER_REPORT_WHAT]; /* "is a socket: not archived" */
+    char what[MOVER_REPORT_WHAT]; /* "is another mount: not archived" */
 };
 
 /* Plain data: copied by assignment, nothing to free. */
@@ -29,10 +29,12 @@ struct mover_report {
     char verb[16]; /* "backup", "restore" */
     bool has_tree;
     struct store_id tree; /* backup: what the volume holds; restore: what it now equals */
-    /* backup: owner, mode and time of the volume's own directory, which no tree holds. Opaque: keep
-     * it with the tree and give it to the restoring mover (GLEANER_ROOT). */
+    /* backup: owner, mode, time and attributes of the volume's own directory (mover/root.h).
+     * Opaque: keep it with the tree and give it to the restoring mover (GLEANER_ROOT). */
     char root[MOVER_ROOT_MAX];
-    uint64_t files, dirs, links; /* in the tree; links: symlinks */
+    /* backup: one sentence on what is no fault of this run, "" otherwise. */
+    char note[MOVER_REPORT_WHAT];
+    uint64_t files, dirs, links; /* in the tree; files: regular ones, links: symlinks */
     uint64_t bytes;              /* of all files */
     uint64_t moved;    /* backup: bytes new in the store; restore: bytes written to the volume */
     uint64_t kept;     /* files that were found unchanged */

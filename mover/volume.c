@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,6 +35,7 @@ int volume_stat(int dir, const char *name, struct volume_stat *ret)
         .rdev = makedev(x.stx_rdev_major, x.stx_rdev_minor),
         .links = x.stx_nlink,
         .size = x.stx_size,
+        .blocks = x.stx_blocks,
         .mtime = {x.stx_mtime.tv_sec, x.stx_mtime.tv_nsec},
         .ctime = {x.stx_ctime.tv_sec, x.stx_ctime.tv_nsec},
         .mount = x.stx_mask & STATX_MNT_ID ? x.stx_mnt_id : 0,
@@ -139,40 +139,4 @@ void problem_add(struct problems *p, const char *path, const char *fmt, ...)
     buf_puts(&p->list, ",\"what\":");
     raw_add_string(&p->list, str_of(what));
     buf_puts(&p->list, "}\n");
-}
-
-void volume_root_format(const struct volume_stat *st, char out[MOVER_ROOT_MAX])
-{
-    snprintf(out, MOVER_ROOT_MAX, "%04o:%u:%u:%" PRId64 ".%09ld", st->mode & 07777u, st->uid,
-             st->gid, (int64_t)st->mtime.tv_sec, (long)st->mtime.tv_nsec);
-}
-
-static bool take_number(const char **p, int base, char end, long long least, long long most,
-                        long long *ret)
-{
-    char *stop;
-    if (**p != '-' && (**p < '0' || **p > '9'))
-        return false;
-    errno = 0;
-    *ret = strtoll(*p, &stop, base);
-    if (errno || stop == *p || *stop != end || *ret < least || *ret > most)
-        return false;
-    *p = end ? stop + 1 : stop;
-    return true;
-}
-
-bool volume_root_parse(const char *text, struct volume_stat *ret)
-{
-    long long mode, uid, gid, sec, nsec;
-    if (!take_number(&text, 8, ':', 0, 07777, &mode) ||
-        !take_number(&text, 10, ':', 0, UINT32_MAX, &uid) ||
-        !take_number(&text, 10, ':', 0, UINT32_MAX, &gid) ||
-        !take_number(&text, 10, '.', INT64_MIN, INT64_MAX, &sec) || strlen(text) != 9 ||
-        !take_number(&text, 10, '\0', 0, 999999999, &nsec))
-        return false;
-    *ret = (struct volume_stat){.mode = S_IFDIR | (uint32_t)mode,
-                                .uid = (uint32_t)uid,
-                                .gid = (uint32_t)gid,
-                                .mtime = {sec, nsec}};
-    return true;
 }

@@ -18,6 +18,7 @@ struct volume_stat {
     uint32_t mode; /* st_mode */
     uint32_t uid, gid;
     uint64_t inode, device, links, size, rdev;
+    uint64_t blocks; /* of 512 bytes that it takes on the disk */
     struct timespec mtime, ctime;
     uint64_t mount; /* 0 where the kernel does not tell */
     bool immutable; /* immutable or append-only */
@@ -69,9 +70,5 @@ struct problems {
     struct buf list; /* NULL-initialised; stays below PROBLEM_LIST_MAX */
 };
 void problem_add(struct problems *p, const char *path, const char *fmt, ...) printf_like(3, 4);
-
-/* The volume's own directory in one line, for mover_report.root, and back. */
-void volume_root_format(const struct volume_stat *st, char out[MOVER_ROOT_MAX]);
-bool volume_root_parse(const char *text, struct volume_stat *ret);
 
 #endif

@@ -87,9 +87,11 @@ static json_t *container(struct context *cx, const struct mover_pod_spec *spec, 
     add_env(env, MOVER_ENV_REPOSITORY, spec->store->path);
     add_env(env, MOVER_ENV_TREE, spec->tree);
     add_env(env, MOVER_ENV_ROOT, backup ? NULL : spec->root);
-    /* Reading needs no CHOWN; what is not needed is not asked for. */
+    /* What is not needed is not asked for: only a restore sets owners, set-group-id bits of foreign
+     * groups, devices and file capabilities. All are within Pod Security's level "baseline". */
     json_t *add = backup ? json_pack("[s, s]", "DAC_OVERRIDE", "FOWNER")
-                         : json_pack("[s, s, s]", "CHOWN", "DAC_OVERRIDE", "FOWNER");
+                         : json_pack("[s, s, s, s, s, s]", "CHOWN", "DAC_OVERRIDE", "FOWNER",
+                                     "FSETID", "MKNOD", "SETFCAP");
     json_t *security =
         json_pack("{s:i, s:b, s:b, s:b, s:{s:[s], s:o}, s:{s:s}}", "runAsUser", 0, "runAsNonRoot",
                   0, "allowPrivilegeEscalation", 0, "readOnlyRootFilesystem", 1, "capabilities",

@@ -12,6 +12,8 @@ struct stream_saver {
     struct repository *repo;
     struct chunker chunker;
     struct buf bytes;
+    bool zeros_saved;
+    struct store_id zeros; /* the chunk of STORE_CHUNK_MIN zeros */
 };
 
 struct stream_saver *stream_saver_new(struct repository *repo)
@@ -30,6 +32,14 @@ void stream_saver_free(struct stream_saver *s)
     free(s);
 }
 
+static void count_chunk(size_t n, bool known, struct stream_result *result)
+{
+    result->size += n;
+    result->chunks++;
+    result->new_bytes += known ? 0 : n;
+    result->new_chunks += !known;
+}
+
 static int save_chunk(struct stream_saver *s, const void *p, size_t n, struct store_ids *ids,
                       struct stream_result *result, struct err *err)
 {
@@ -38,10 +48,7 @@ static int save_chunk(struct stream_saver *s, const void *p, size_t n, struct st
     if (repository_save_blob(s->repo, BLOB_DATA, p, n, &id, &known, err) < 0)
         return -1;
     *vec_add(ids) = id;
-    result->size += n;
-    result->chunks++;
-    result->new_bytes += known ? 0 : n;
-    result->new_chunks += !known;
+    count_chunk(n, known, result);
     return 0;
 }
 
@@ -63,14 +70,53 @@ static int64_t next_chunk(struct stream_saver *s, stream_read_fn *read, void *ct
     }
 }
 
-int stream_save(struct stream_saver *s, stream_read_fn *read, void *ctx, struct store_ids *ids,
-                struct stream_result *ret_result, struct err *err)
+static bool all_zero(const char *p, size_t n)
+{
+    return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+/* Where a chunk begins with zeros and a hole goes on with them: the fingerprint of 64 zeros is 0,
+ * so that it ends as soon as it may. 1: it was saved; 0: bytes must be read to tell. */
+static int skip_chunk(struct stream_saver *s, stream_skip_fn *skip, void *ctx,
+                      struct store_ids *ids, struct stream_result *result, struct err *err)
+{
+    if (!skip || s->bytes.n >= STORE_CHUNK_MIN || !all_zero(s->bytes.p, s->bytes.n))
+        return 0;
+    size_t want = STORE_CHUNK_MIN - s->bytes.n, got = (size_t)skip(ctx, want);
+    if (got < want || !s->zeros_saved) {
+        memset(bytes_room(&s->bytes, got), 0, got);
+        bytes_grow(&s->bytes, got);
+        if (got < want)
+            return 0;
+        if (save_chunk(s, s->bytes.p, s->bytes.n, ids, result, err) < 0)
+            return -1;
+        s->zeros = ids->p[ids->n - 1];
+        s->zeros_saved = true;
+    } else {
+        *vec_add(ids) = s->zeros;
+        count_chunk(STORE_CHUNK_MIN, /* known= */ true, result);
+    }
+    buf_reset(&s->bytes);
+    return 1;
+}
+
+int stream_save_sparse(struct stream_saver *s, stream_read_fn *read, stream_skip_fn *skip,
+                       void *ctx, struct store_ids *ids, struct stream_result *ret_result,
+                       struct err *err)
 {
     struct stream_result result = {0};
     bool whole = false;
     int64_t n;
     buf_reset(&s->bytes);
-    while ((n = next_chunk(s, read, ctx, &whole, err)) > 0) {
+    for (;;) {
+        int skipped = skip_chunk(s, skip, ctx, ids, &result, err);
+        if (skipped < 0)
+            return -1;
+        if (skipped)
+            continue;
+        n = next_chunk(s, read, ctx, &whole, err);
+        if (n <= 0)
+            break;
         if (save_chunk(s, s->bytes.p, (size_t)n, ids, &result, err) < 0)
             return -1;
         s->bytes.n -= (size_t)n;
@@ -81,6 +127,12 @@ int stream_save(struct stream_saver *s, stream_read_fn *read, void *ctx, struct 
     if (ret_result)
         *ret_result = result;
     return 0;
+}
+
+int stream_save(struct stream_saver *s, stream_read_fn *read, void *ctx, struct store_ids *ids,
+                struct stream_result *ret_result, struct err *err)
+{
+    return stream_save_sparse(s, read, /* skip= */ NULL, ctx, ids, ret_result, err);
 }
 
 int stream_save_bytes(struct stream_saver *s, const void *p, size_t n, struct store_ids *ids,

@@ -8,6 +8,10 @@
 /* Reads up to n bytes: their count, 0 at the end, < 0 with *err set. */
 typedef int64_t stream_read_fn(void *ctx, void *p, size_t n, struct err *err);
 
+/* How many zero bytes come next that need no reading (a hole of a file), at most `most`: they count
+ * as read. 0: none, or not known. */
+typedef uint64_t stream_skip_fn(void *ctx, uint64_t most);
+
 /* Takes all n bytes; < 0 with *err set ends the load. */
 typedef int stream_write_fn(void *ctx, const void *p, size_t n, struct err *err);
 
@@ -28,6 +32,13 @@ struct stream_result {
 /* Saves all that read gives; the chunks' ids are appended to *ids. An empty stream has none. */
 int stream_save(struct stream_saver *s, stream_read_fn *read, void *ctx, struct store_ids *ids,
                 struct stream_result *ret_result /* may be NULL */, struct err *err) must_check;
+
+/* The same of a source with holes, which are neither read nor hashed: zeros are cut every
+ * STORE_CHUNK_MIN bytes, and all such chunks are one. The ids are those of stream_save. */
+int stream_save_sparse(struct stream_saver *s, stream_read_fn *read, stream_skip_fn *skip,
+                       void *ctx, struct store_ids *ids,
+                       struct stream_result *ret_result /* may be NULL */, struct err *err)
+    must_check;
 
 /* Saves bytes in memory in the same way. */
 int stream_save_bytes(struct stream_saver *s, const void *p, size_t n, struct store_ids *ids,

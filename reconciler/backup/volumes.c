@@ -205,7 +205,7 @@ static void row_done(json_t *row, const struct mover_report *r)
     json_object_set_new(row, "files", json_integer((json_int_t)r->files));
     json_object_set_new(row, "bytes", json_integer((json_int_t)r->bytes));
     json_object_set_new(row, "newBytes", json_integer((json_int_t)r->moved));
-    row_set(row, "message", NULL);
+    row_set(row, "message", r->note[0] ? r->note : NULL);
     if (!r->problems)
         return;
     json_object_set_new(row, "problems", json_integer((json_int_t)r->problems));
