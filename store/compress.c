@@ -42,13 +42,33 @@ static ZSTD_DCtx *decompressor(struct work *w)
     return w->decompressor;
 }
 
-void compress_frame(struct work *w, int level, const void *p, size_t n, struct buf *out)
+static ZSTD_CCtx *compressor(struct work *w)
 {
     if (!w->compressor)
         w->compressor = need(ZSTD_createCCtx());
+    return w->compressor;
+}
+
+bool compress_helps(struct work *w, const void *p, size_t n)
+{
+    enum { SAMPLE = 32 << 10, LEAST = 8 * SAMPLE };
+    uint8_t out[SAMPLE]; /* what does not fit is no gain */
+    if (n < LEAST)
+        return true;
+    for (int i = 0; i < 2; i++) {
+        const char *from = (const char *)p + (i ? n / 2 : 0);
+        size_t done = ZSTD_compressCCtx(compressor(w), out, SAMPLE - SAMPLE / 64, from, SAMPLE, 1);
+        if (!ZSTD_isError(done))
+            return true;
+    }
+    return false;
+}
+
+void compress_frame(struct work *w, int level, const void *p, size_t n, struct buf *out)
+{
     buf_reset(out);
     size_t bound = ZSTD_compressBound(n);
-    size_t done = ZSTD_compressCCtx(w->compressor, bytes_room(out, bound), bound, p, n, level);
+    size_t done = ZSTD_compressCCtx(compressor(w), bytes_room(out, bound), bound, p, n, level);
     if (ZSTD_isError(done))
         abort(); /* cannot fail within the bound, but for memory */
     bytes_grow(out, done);
@@ -64,6 +84,35 @@ int decompress_exact(struct work *w, const void *p, size_t n, size_t size, struc
     if (done != size)
         return err_set(err, ERR_CORRUPT, "zstd: %zu bytes instead of %zu", done, size);
     bytes_grow(out, done);
+    return 0;
+}
+
+void decompress_sink_begin(struct decompress_sink *s, struct work *w)
+{
+    decompressor(w);
+    s->w = w;
+    s->given = 0;
+    s->ended = false;
+}
+
+int decompress_sink_take(void *ctx, const void *p, size_t n, struct err *err)
+{
+    struct decompress_sink *s = ctx;
+    ZSTD_inBuffer in = {p, n, 0};
+    size_t given;
+    do {
+        if (s->ended)
+            return err_set(err, ERR_CORRUPT, "zstd: something follows the frame");
+        ZSTD_outBuffer out = {s->piece, sizeof s->piece, 0};
+        size_t r = ZSTD_decompressStream(s->w->decompressor, &out, &in);
+        if (ZSTD_isError(r))
+            return err_set(err, ERR_CORRUPT, "zstd: %s", ZSTD_getErrorName(r));
+        s->ended = r == 0;
+        given = out.pos;
+        s->given += given;
+        if (given && s->fn(s->ctx, s->piece, given, err) < 0)
+            return -1;
+    } while (in.pos < in.size || (given == sizeof s->piece && !s->ended));
     return 0;
 }
 

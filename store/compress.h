@@ -18,9 +18,27 @@ DEFINE_CLEANUP(struct work *, work_free)
 /* Replaces *out by a zstd frame of the bytes. */
 void compress_frame(struct work *w, int level, const void *p, size_t n, struct buf *out);
 
+/* False if two samples of the bytes do not become smaller: most likely, all of them will not. */
+bool compress_helps(struct work *w, const void *p, size_t n);
+
 /* Replaces *out by the content of one frame, which must have exactly `size` bytes. ERR_CORRUPT. */
 int decompress_exact(struct work *w, const void *p, size_t n, size_t size, struct buf *out,
                      struct err *err) must_check;
+
+/* Takes a frame piece by piece and gives its content on, piece by piece. */
+struct decompress_sink {
+    struct work *w;
+    int (*fn)(void *ctx, const void *p, size_t n, struct err *err);
+    void *ctx;
+    uint64_t given;
+    bool ended;
+    uint8_t piece[64 << 10];
+};
+
+void decompress_sink_begin(struct decompress_sink *s, struct work *w);
+
+/* ERR_CORRUPT. The form is crypto_piece_fn's (ctx: the sink); `ended` tells a whole frame. */
+int decompress_sink_take(void *ctx, const void *p, size_t n, struct err *err) must_check;
 
 /* Gives the content of a frame piece by piece. */
 struct decompress_stream {

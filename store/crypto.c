@@ -10,6 +10,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+enum { PIECE = 32 << 10 }; /* stays in the processor's cache */
+
 static EVP_MAC *poly1305;
 static EVP_CIPHER *aes_ctr, *aes_ecb;
 
@@ -121,18 +123,49 @@ void crypto_seal(const struct crypto_key *key, const void *p, size_t n, struct b
     bytes_grow(out, n + CRYPTO_OVERHEAD);
 }
 
-int crypto_open(const struct crypto_key *key, const void *p, size_t n, struct buf *out,
-                struct err *err)
+static int check_tag(const struct crypto_key *key, const uint8_t *p, size_t n, struct err *err)
 {
+    uint8_t tag[CRYPTO_TAG];
     if (n < CRYPTO_OVERHEAD)
         return err_set(err, ERR_UNAUTHORIZED, "%zu bytes are too few to be sealed", n);
     need_algorithms();
-    const uint8_t *from = p;
-    n -= CRYPTO_OVERHEAD;
-    uint8_t tag[CRYPTO_TAG];
-    crypto_tag(key, from, from + CRYPTO_IV, n, tag);
-    if (CRYPTO_memcmp(tag, from + CRYPTO_IV + n, CRYPTO_TAG) != 0)
+    crypto_tag(key, p, p + CRYPTO_IV, n - CRYPTO_OVERHEAD, tag);
+    if (CRYPTO_memcmp(tag, p + n - CRYPTO_TAG, CRYPTO_TAG) != 0)
         return err_set(err, ERR_UNAUTHORIZED, "the seal does not fit the key");
+    return 0;
+}
+
+int crypto_open_pieces(const struct crypto_key *key, const void *p, size_t n, crypto_piece_fn *fn,
+                       void *ctx, struct err *err)
+{
+    const uint8_t *from = p;
+    uint8_t piece[PIECE];
+    if (check_tag(key, from, n, err) < 0)
+        return -1;
+    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+    if (!c || !EVP_EncryptInit_ex2(c, aes_ctr, key->encrypt, from, NULL))
+        abort();
+    int r = 0, done;
+    from += CRYPTO_IV, n -= CRYPTO_OVERHEAD;
+    while (r == 0 && n) {
+        int step = (int)MIN(n, (size_t)PIECE);
+        if (!EVP_EncryptUpdate(c, piece, &done, from, step) || done != step)
+            abort();
+        r = fn(ctx, piece, (size_t)step, err);
+        from += step, n -= (size_t)step;
+    }
+    EVP_CIPHER_CTX_free(c);
+    OPENSSL_cleanse(piece, sizeof piece);
+    return r;
+}
+
+int crypto_open(const struct crypto_key *key, const void *p, size_t n, struct buf *out,
+                struct err *err)
+{
+    const uint8_t *from = p;
+    if (check_tag(key, from, n, err) < 0)
+        return -1;
+    n -= CRYPTO_OVERHEAD;
     uint8_t *to = bytes_room(out, n);
     cipher(aes_ctr, key->encrypt, from, from + CRYPTO_IV, n, to);
     bytes_grow(out, n);

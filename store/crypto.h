@@ -32,6 +32,15 @@ void crypto_seal(const struct crypto_key *key, const void *p, size_t n, struct b
 int crypto_open(const struct crypto_key *key, const void *p, size_t n, struct buf *out,
                 struct err *err) must_check;
 
+/* Takes a piece of a plaintext; < 0 with *err set ends the opening. */
+typedef int crypto_piece_fn(void *ctx, const void *p, size_t n, struct err *err);
+
+/* As crypto_open, but the plaintext is given piece by piece, after the tag of all of it was
+ * checked.
+ */
+int crypto_open_pieces(const struct crypto_key *key, const void *p, size_t n, crypto_piece_fn *fn,
+                       void *ctx, struct err *err) must_check;
+
 /* The tag of a ciphertext under an IV; for test vectors. */
 void crypto_tag(const struct crypto_key *key, const uint8_t iv[CRYPTO_IV], const void *p, size_t n,
                 uint8_t out[CRYPTO_TAG]);

@@ -9,6 +9,7 @@
 /* Sizes in bytes. */
 #define STORE_PACK_TARGET (16u << 20)     /* a data pack is closed when it reaches this */
 #define STORE_TREE_PACK_TARGET (4u << 20) /* a tree pack: small, because it waits for flush */
+#define STORE_QUEUE_BYTES (8u << 20)      /* plaintext that waits for a writer's threads */
 #define STORE_PACK_HEADER_MAX (16u << 20) /* restic's own bound */
 #define STORE_BLOB_MAX (256u << 20)       /* plaintext of one blob; a tree of a million files */
 #define STORE_CHUNK_MIN (512u << 10)      /* content-defined chunks */
@@ -23,6 +24,8 @@
 /* Counts. */
 #define STORE_KEYS_MAX 1000
 #define STORE_KEYS_TRIED 20         /* as restic */
+#define STORE_QUEUE_JOBS 128        /* blobs that wait for a writer's threads */
+#define STORE_WRITER_THREADS 4      /* two that seal while two upload */
 #define STORE_INDEX_BLOBS 50000     /* blobs after which an index file is written */
 #define STORE_INDEX_SECONDS 600     /* or this long after the last one */
 #define STORE_PACKS_MAX 0x7ffffff0u /* packs of one repository */

@@ -40,6 +40,7 @@ static struct repository *new_repository(struct backend *b,
     pthread_mutex_init(&repo->index_lock, NULL);
     pthread_mutex_init(&repo->lock, NULL);
     pthread_cond_init(&repo->idle, NULL);
+    repository_queue_init(repo);
     repo->index_files = map_new(NULL);
     repo->index = index_new();
     repo->indexed_ms = clock_mono_ms();
@@ -50,6 +51,7 @@ void repository_close(struct repository *repo)
 {
     if (!repo)
         return;
+    repository_queue_end(repo);
     for (int t = 0; t < 2; t++) {
         pack_free(repo->open[t]);
         buf_free(&repo->windows[t].bytes);

@@ -28,9 +28,13 @@ struct repository_options {
     int (*before_index)(void *ctx, struct err *err);
     int (*before_snapshot)(void *ctx, struct err *err);
     void *ctx;
-    bool read_only;                  /* every write is ERR_REFUSED */
-    int compression;                 /* zstd level; 0: 3 */
-    uint32_t pack_target;            /* bytes; 0: STORE_PACK_TARGET */
+    bool read_only;       /* every write is ERR_REFUSED */
+    int compression;      /* zstd level; 0: 3 */
+    uint32_t pack_target; /* bytes; 0: STORE_PACK_TARGET */
+    /* Threads that compress, seal and upload beside the callers of repository_save_blob; 0: they
+     * do it themselves. The hooks above are called by these threads too. */
+    unsigned threads;
+    unsigned uploads;                /* packs that are uploaded at one time, with threads; 0: 2 */
     const struct store_id *key_hint; /* the key file to try first, or NULL */
 };
 
@@ -67,8 +71,8 @@ unsigned repository_version(const struct repository *repo);
 int repository_add_key(struct repository *repo, const struct repository_key *key,
                        struct store_id *ret_id, struct err *err) must_check;
 
-/* Appends the text of a key file for the same master key, and stores nothing: for whoever is shown a
- * key that is in no repository. *ret_id: the name that it would have. */
+/* Appends the text of a key file for the same master key, and stores nothing: for whoever is shown
+ * a key that is in no repository. *ret_id: the name that it would have. */
 int repository_key_text(struct repository *repo, const struct repository_key *key, struct buf *out,
                         struct store_id *ret_id, struct err *err) must_check;
 
@@ -77,7 +81,8 @@ int repository_key_text(struct repository *repo, const struct repository_key *ke
 int repository_load_index(struct repository *repo, struct err *err) must_check;
 
 /* Stores a blob unless one with this id and type is stored or on its way. n <= STORE_BLOB_MAX.
- * ret_known (may be NULL): it was. Durable after repository_flush. */
+ * ret_known (may be NULL): it was. Durable after repository_flush. With threads it may return
+ * before the blob is stored: a failure is told by a later call, repository_flush at the latest. */
 int repository_save_blob(struct repository *repo, enum blob_type type, const void *p, size_t n,
                          struct store_id *ret_id, bool *ret_known, struct err *err) must_check;
 

@@ -21,6 +21,30 @@ struct read_window {
     struct buf bytes;
 };
 
+/* A blob that waits to be sealed, or is being sealed by a thread. */
+struct job {
+    struct job *next;
+    enum blob_type type;
+    struct store_id id;
+    char *p; /* owned */
+    size_t n;
+    uint64_t ticket; /* blobs enter packs in the order in which they came */
+};
+
+/* The threads of a writer; see repository_queue.c. Under the repository's lock. */
+struct queue {
+    pthread_t *threads;
+    unsigned threads_n;
+    bool ending;
+    pthread_cond_t work;      /* `waiting` was set, or `ending` */
+    pthread_cond_t moved;     /* a job left, `turn` went on, an upload ended */
+    struct job *first, *last; /* all jobs, by ticket */
+    struct job *waiting;      /* the first that no thread has taken */
+    size_t jobs, bytes;
+    uint64_t tickets, turn; /* given so far; whose blob enters a pack next */
+    unsigned uploads;       /* under way or about to be */
+};
+
 struct repository {
     struct backend *backend; /* borrowed */
     struct crypto_key key;
@@ -45,6 +69,7 @@ struct repository {
     bool failed;
     struct err failure;
     struct work *works; /* free */
+    struct queue queue;
     struct read_window windows[2];
     struct repository_stats stats;
 };
@@ -55,6 +80,45 @@ void repository_give_work(struct repository *repo, struct work *w);
 
 /* Copies the failure that made the repository unusable. Under the lock. */
 int repository_check_usable(struct repository *repo, struct err *err) must_check;
+
+/* Remembers the first failure: what it left out is not stored, so nothing may be built on it. Under
+ * the lock. */
+void repository_fail(struct repository *repo, const struct err *why);
+
+/* Leaves the sealed form of a blob in w->sealed, proven to read back; *ret_plain is its plaintext's
+ * length if it is compressed, else 0. */
+int repository_seal_blob(struct repository *repo, struct work *w, const void *p, size_t n,
+                         const struct store_id *id, uint32_t *ret_plain, struct err *err)
+    must_check;
+
+/* Adds a sealed blob of n plain bytes to the open pack, unless it is known meanwhile. Packs that
+ * have become full are taken off and given back in full[] (NULL: none), for repository_send_pack.
+ * Under the lock; gives it up only while it waits for an upload to end. */
+int repository_add_sealed(struct repository *repo, enum blob_type type, const struct store_id *id,
+                          size_t n, const struct buf *sealed, uint32_t plain, bool *ret_known,
+                          struct pack *full[2], struct err *err) must_check;
+
+/* Uploads packs that were taken off (and frees them), then the index if it is due. Under the lock,
+ * given up meanwhile. */
+int repository_send_packs(struct repository *repo, struct pack *full[2], struct err *err)
+    must_check;
+
+/* ---- the queue, all under the lock ---- */
+
+void repository_queue_init(struct repository *repo);
+void repository_queue_end(struct repository *repo); /* without the lock: drops what waits */
+
+/* The job that will store this blob, or NULL. */
+const struct job *repository_queue_find(const struct repository *repo, enum blob_type type,
+                                        const struct store_id *id);
+
+/* Waits for room, then hands over the bytes; *ret_known (and nothing queued) if the blob is known
+ * by then. p is taken in any case. */
+int repository_queue_put(struct repository *repo, enum blob_type type, const struct store_id *id,
+                         char *p, size_t n, bool *ret_known, struct err *err) must_check;
+
+/* Waits until no job is left and no upload under way. */
+void repository_queue_drain(struct repository *repo);
 
 /* Remembers an index file that this process wrote. */
 void repository_know_index(struct repository *repo, const struct store_id *id);

@@ -107,6 +107,8 @@ int repository_load_blob(struct repository *repo, enum blob_type type, const str
     const char *what = type == BLOB_TREE ? "tree" : "data blob";
     store_id_hex(id, hex);
     pthread_mutex_lock(&repo->lock);
+    while (repository_queue_find(repo, type, id))
+        pthread_cond_wait(&repo->queue.moved, &repo->lock);
     size_t n = find_copies(repo, type, id, places);
     pthread_mutex_unlock(&repo->lock);
     if (n == 0)
@@ -136,8 +138,11 @@ bool repository_has_blob(struct repository *repo, enum blob_type type, const str
     struct index_place place;
     pthread_mutex_lock(&repo->lock);
     bool found = index_find(repo->index, type, id, &cursor, &place);
-    pthread_mutex_unlock(&repo->lock);
+    const struct job *job = found ? NULL : repository_queue_find(repo, type, id);
     if (found && ret_size)
         *ret_size = place.plain ? place.plain : place.length - CRYPTO_OVERHEAD;
-    return found;
+    else if (job && ret_size)
+        *ret_size = job->n;
+    pthread_mutex_unlock(&repo->lock);
+    return found || job;
 }

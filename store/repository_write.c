@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 
-enum { PACK_HEADER_ROOM = 64 << 10 };
+enum { PACK_HEADER_ROOM = 64 << 10, UPLOADS = 2 };
 
 int repository_check_usable(struct repository *repo, struct err *err)
 {
@@ -19,43 +19,11 @@ int repository_check_usable(struct repository *repo, struct err *err)
     return err_wrap(err, "an earlier write failed");
 }
 
-/* Remembers the first failure: what it left out is not stored, so nothing may be built on it. */
-static void remember_failure(struct repository *repo, const struct err *why)
+void repository_fail(struct repository *repo, const struct err *why)
 {
     if (!repo->failed)
         repo->failure = *why;
     repo->failed = true;
-}
-
-/* ---- one blob ---- */
-
-/* Reads back what will be uploaded, before it is: memory and compressors have failed people here.
- */
-static int verify_sealed(struct repository *repo, struct work *w, uint32_t plain,
-                         const struct store_id *id, struct err *err)
-{
-    struct buf *out = plain ? &w->plain : &w->packed;
-    if (blob_open(&repo->key, w, w->sealed.p, w->sealed.n, plain, id, out, err) == 0)
-        return 0;
-    return err_set(err, ERR_INTERNAL, "a blob did not read back as it was stored: faulty memory?");
-}
-
-/* Leaves the sealed form in w->sealed; *ret_plain is its plaintext's length if it is compressed. */
-static int seal_blob(struct repository *repo, struct work *w, const void *p, size_t n,
-                     const struct store_id *id, uint32_t *ret_plain, struct err *err)
-{
-    buf_reset(&w->sealed);
-    *ret_plain = 0;
-    if (repo->config.version >= 2 && n > 0) {
-        compress_frame(w, repo->options.compression, p, n, &w->packed);
-        if (w->packed.n < n)
-            *ret_plain = (uint32_t)n;
-    }
-    if (*ret_plain)
-        crypto_seal(&repo->key, w->packed.p, w->packed.n, &w->sealed);
-    else
-        crypto_seal(&repo->key, p, n, &w->sealed);
-    return verify_sealed(repo, w, *ret_plain, id, err);
 }
 
 /* ---- packs ----
@@ -106,7 +74,7 @@ static int upload(struct repository *repo, struct pack *pack, struct err *err)
         struct index_pack *p = index_pack(repo->index, pack->number);
         p->state = PACK_LOST;
         p->memory = NULL;
-        remember_failure(repo, &why);
+        repository_fail(repo, &why);
         pack_free(pack);
         if (err)
             *err = why;
@@ -150,7 +118,7 @@ static int write_index(struct repository *repo, struct err *err)
     if (r == 0) {
         repo->stats.index_files++;
     } else {
-        remember_failure(repo, &why);
+        repository_fail(repo, &why);
         if (err)
             *err = why;
     }
@@ -166,12 +134,22 @@ static bool index_is_due(const struct repository *repo)
             clock_mono_ms() - repo->indexed_ms >= (int64_t)STORE_INDEX_SECONDS * 1000);
 }
 
-static int upload_open(struct repository *repo, enum blob_type type, struct err *err)
+int repository_send_packs(struct repository *repo, struct pack *full[2], struct err *err)
 {
-    struct pack *pack = TAKE(repo->open[type]);
-    if (pack && upload(repo, pack, err) < 0)
-        return -1;
-    return index_is_due(repo) ? write_index(repo, err) : 0;
+    int r = 0;
+    for (int i = 0; i < 2; i++) {
+        if (full[i] && r == 0) {
+            r = upload(repo, full[i], err);
+        } else if (full[i]) {
+            index_pack(repo->index, full[i]->number)->state = PACK_LOST;
+            index_pack(repo->index, full[i]->number)->memory = NULL;
+            pack_free(full[i]);
+        }
+        repo->queue.uploads -= full[i] != NULL;
+        full[i] = NULL;
+    }
+    pthread_cond_broadcast(&repo->queue.moved);
+    return r == 0 && index_is_due(repo) ? write_index(repo, err) : r;
 }
 
 static bool is_known(struct repository *repo, enum blob_type type, const struct store_id *id)
@@ -181,38 +159,34 @@ static bool is_known(struct repository *repo, enum blob_type type, const struct 
     return index_find(repo->index, type, id, &cursor, &place);
 }
 
-/* 1: it is known; 0: it is not; < 0: nothing can be written. */
-static int ask(struct repository *repo, enum blob_type type, const struct store_id *id,
-               struct err *err)
+/* Takes off the open pack, once one more may be uploaded. */
+static struct pack *take_off(struct repository *repo, enum blob_type type)
 {
-    pthread_mutex_lock(&repo->lock);
-    int r = repository_check_usable(repo, err);
-    if (r == 0)
-        r = is_known(repo, type, id);
-    pthread_mutex_unlock(&repo->lock);
-    return r;
+    unsigned most = repo->options.uploads ? repo->options.uploads : UPLOADS;
+    while (repo->queue.threads_n && repo->queue.uploads >= most && !repo->failed)
+        pthread_cond_wait(&repo->queue.moved, &repo->lock);
+    struct pack *pack = TAKE(repo->open[type]);
+    repo->queue.uploads += pack != NULL;
+    return pack;
 }
 
-/* Uploads the open pack if the blob does not fit. A big blob opens a new pack rather than doubling
- * a full one: memory holds one target's worth. May give up the lock. */
-static int make_room(struct repository *repo, enum blob_type type, size_t sealed_n, struct err *err)
+/* A big blob opens a new pack rather than doubling a full one: memory holds one target's worth. */
+static bool has_room(struct repository *repo, enum blob_type type, size_t sealed_n)
 {
     size_t target = target_of(repo, type);
-    const struct pack *open;
-    while ((open = repo->open[type]) &&
-           (!pack_fits(open, sealed_n) ||
-            (open->bytes.n >= target / 2 && open->bytes.n + sealed_n > target)))
-        if (upload_open(repo, type, err) < 0)
-            return -1;
-    return 0;
+    const struct pack *open = repo->open[type];
+    return !open || (pack_fits(open, sealed_n) && open->bytes.n < target &&
+                     (open->bytes.n < target / 2 || open->bytes.n + sealed_n <= target));
 }
 
-/* Between the question and the answer the lock is not given up, so that no blob is stored twice. */
-static int add_sealed(struct repository *repo, enum blob_type type, const struct store_id *id,
-                      size_t n, const struct buf *sealed, uint32_t plain, bool *ret_known,
-                      struct err *err)
+int repository_add_sealed(struct repository *repo, enum blob_type type, const struct store_id *id,
+                          size_t n, const struct buf *sealed, uint32_t plain, bool *ret_known,
+                          struct pack *full[2], struct err *err)
 {
-    if (make_room(repo, type, sealed->n, err) < 0 || repository_check_usable(repo, err) < 0)
+    full[0] = full[1] = NULL;
+    if (!has_room(repo, type, sealed->n))
+        full[0] = take_off(repo, type);
+    if (repository_check_usable(repo, err) < 0)
         return -1;
     *ret_known = is_known(repo, type, id); /* another thread may have been faster */
     if (*ret_known)
@@ -225,21 +199,57 @@ static int add_sealed(struct repository *repo, enum blob_type type, const struct
               &(struct index_place){pack->number, offset, (uint32_t)sealed->n, plain});
     repo->stats.blobs_new[type]++;
     repo->stats.bytes_new[type] += n;
-    return pack->bytes.n >= target_of(repo, type) ? upload_open(repo, type, err) : 0;
+    if (pack->bytes.n >= target_of(repo, type) && !full[0])
+        full[1] = take_off(repo, type);
+    return 0;
 }
 
-static int save_new(struct repository *repo, enum blob_type type, const void *p, size_t n,
+/* ---- blobs ---- */
+
+/* Seals and stores in this thread. */
+static int save_now(struct repository *repo, enum blob_type type, const void *p, size_t n,
                     const struct store_id *id, bool *ret_known, struct err *err)
 {
     uint32_t plain;
+    struct pack *full[2] = {0};
     struct work *w = repository_take_work(repo);
-    int r = seal_blob(repo, w, p, n, id, &plain, err);
+    int r = repository_seal_blob(repo, w, p, n, id, &plain, err);
     if (r == 0) {
         pthread_mutex_lock(&repo->lock);
-        r = add_sealed(repo, type, id, n, &w->sealed, plain, ret_known, err);
+        r = repository_add_sealed(repo, type, id, n, &w->sealed, plain, ret_known, full, err);
+        struct err why = {0};
+        if (repository_send_packs(repo, full, &why) < 0 && r == 0) {
+            r = -1;
+            if (err)
+                *err = why;
+        }
         pthread_mutex_unlock(&repo->lock);
     }
     repository_give_work(repo, w);
+    return r;
+}
+
+/* Leaves it to the threads. */
+static int save_later(struct repository *repo, enum blob_type type, const void *p, size_t n,
+                      const struct store_id *id, bool *ret_known, struct err *err)
+{
+    char *copy = xmalloc(MAX(n, (size_t)1));
+    memcpy(copy, p, n);
+    pthread_mutex_lock(&repo->lock);
+    int r = repository_queue_put(repo, type, id, copy, n, ret_known, err);
+    pthread_mutex_unlock(&repo->lock);
+    return r;
+}
+
+/* 1: it is known; 0: it is not; < 0: nothing can be written. */
+static int ask(struct repository *repo, enum blob_type type, const struct store_id *id,
+               struct err *err)
+{
+    pthread_mutex_lock(&repo->lock);
+    int r = repository_check_usable(repo, err);
+    if (r == 0)
+        r = is_known(repo, type, id) || repository_queue_find(repo, type, id);
+    pthread_mutex_unlock(&repo->lock);
     return r;
 }
 
@@ -253,8 +263,10 @@ int repository_save_blob(struct repository *repo, enum blob_type type, const voi
     store_id_of(p, n, &id);
     int r = ask(repo, type, &id, err);
     bool known = r > 0;
-    if (r == 0)
-        r = save_new(repo, type, p, n, &id, &known, err);
+    if (r == 0 && repo->options.threads && n <= STORE_QUEUE_BYTES)
+        r = save_later(repo, type, p, n, &id, &known, err);
+    else if (r == 0)
+        r = save_now(repo, type, p, n, &id, &known, err);
     if (r < 0)
         return -1;
     *ret_id = id;
@@ -263,12 +275,22 @@ int repository_save_blob(struct repository *repo, enum blob_type type, const voi
     return 0;
 }
 
+/* What is open. A failure of one is that of the repository. */
+static int send_open(struct repository *repo, struct err *err)
+{
+    int r = 0;
+    for (int t = 0; r == 0 && t < 2; t++) {
+        struct pack *full[2] = {take_off(repo, (enum blob_type)t)};
+        r = repository_send_packs(repo, full, err);
+    }
+    return r;
+}
+
 int repository_flush(struct repository *repo, struct err *err)
 {
     pthread_mutex_lock(&repo->lock);
-    int r = repo->failed ? repository_check_usable(repo, err) : 0;
-    for (int t = 0; r == 0 && t < 2; t++)
-        r = upload_open(repo, (enum blob_type)t, err);
+    repository_queue_drain(repo);
+    int r = repo->failed ? repository_check_usable(repo, err) : send_open(repo, err);
     while (repo->busy)
         pthread_cond_wait(&repo->idle, &repo->lock);
     if (r == 0 && repo->failed)
