@@ -18,6 +18,9 @@ struct s3_object {
     struct buf body;
 };
 
+/* Where a request is: its headers are read, or its work is done and the answer not sent. */
+enum s3_stage { S3_BEGUN, S3_DONE };
+
 /* Guarded by `lock`; tests change it only between requests. */
 static struct s3_server {
     pthread_mutex_t lock;
@@ -43,6 +46,9 @@ static struct s3_server {
     bool short_ranges, ignore_ranges, no_conditions;
     bool list_nothing, list_twice, list_backwards, list_foreign, list_forever, list_words;
     bool echo; /* errors repeat the access key in their words */
+    bool full; /* nothing can be stored any more */
+    /* Called with the lock held; false ends the connection. May be NULL. */
+    bool (*stage)(enum s3_stage stage, const char *method);
 
     int requests, sessions;
     char host[128], date[32];
@@ -196,6 +202,8 @@ static inline enum MHD_Result s3_take(struct MHD_Connection *c, const char *key,
         return s3_error(c, 400, "XAmzContentSHA256Mismatch");
     if (!streq(sum, base64.p))
         return s3_error(c, 400, "BadDigest");
+    if (s3_server.full)
+        return s3_error(c, 507, "XMinioStorageFull");
     if (only && s3_server.no_conditions)
         return s3_error(c, 501, "NotImplemented");
     struct s3_object *o = s3_find(key);
@@ -301,6 +309,11 @@ static inline enum MHD_Result s3_handle(void *cls, struct MHD_Connection *c, con
     (void)cls, (void)version;
     struct buf *body = *ctx;
     if (!body) {
+        pthread_mutex_lock(&s3_server.lock);
+        bool go_on = !s3_server.stage || s3_server.stage(S3_BEGUN, method);
+        pthread_mutex_unlock(&s3_server.lock);
+        if (!go_on)
+            return MHD_NO;
         *ctx = xcalloc(1, sizeof *body);
         buf_puts(*ctx, "");
         return MHD_YES;
@@ -314,6 +327,8 @@ static inline enum MHD_Result s3_handle(void *cls, struct MHD_Connection *c, con
     int late = s3_server.delays > 0 ? s3_server.delay_ms : 0;
     s3_server.delays -= late > 0;
     enum MHD_Result r = s3_serve(c, url, method, body);
+    if (s3_server.stage && !s3_server.stage(S3_DONE, method))
+        r = MHD_NO;
     pthread_mutex_unlock(&s3_server.lock);
     if (late)
         usleep((useconds_t)late * 1000);
