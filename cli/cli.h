@@ -27,9 +27,16 @@ extern const char *cli_program;
 struct cli_option {
     const char *name;  /* without the dashes */
     char letter;       /* 0: none */
-    const char *value; /* the word for its value in the help, or NULL for a switch */
-    const char *help;
-    void *at; /* const char ** for a value, bool * for a switch */
+    const char *value; /* the word for its value in the help, or NULL for a switch; "WORD...": the
+                          option may be given again, and `at` is a struct cli_list */
+    const char *help;  /* NULL: accepted, but not listed */
+    void *at;          /* const char ** for a value, bool * for a switch */
+};
+
+/* The values of an option in their order; zero-initialise, vec_free at the end. */
+struct cli_list {
+    const char **p;
+    size_t n, room;
 };
 
 struct cli_usage {

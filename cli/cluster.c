@@ -60,7 +60,7 @@ static const char *next_step(const char *verb, enum err_kind kind)
     if (kind == ERR_UNAVAILABLE || kind == ERR_TIMEOUT)
         return "; check that it runs and can be reached, then run this again";
     if (kind == ERR_CORRUPT)
-        return "; check the repository with 'restic check --read-data'";
+        return "; check the repository with 'gleaner repo check --read-data'";
     if (kind == ERR_NOT_FOUND)
         return repo ? "; check --repo, or make one with 'gleaner repo init'"
                     : "; check the name, and that gleaner is installed";

@@ -4,7 +4,7 @@
 
 #include "cli/cli.h"
 
-enum { OPTIONS_MAX = 24, LONG_ONLY = 256, HELP = 'h' };
+enum { OPTIONS_MAX = 64, LONG_ONLY = 256, HELP = 'h' };
 
 static void print_option(const struct cli_option *o)
 {
@@ -20,7 +20,8 @@ static void print_help(const struct cli_usage *u)
     printf("usage: %s %s%s%s [options]\n\n%s\n\noptions:\n", cli_program, u->verb,
            *u->arguments ? " " : "", u->arguments, u->what);
     for (size_t i = 0; i < u->count; i++)
-        print_option(&u->options[i]);
+        if (u->options[i].help)
+            print_option(&u->options[i]);
     print_option(&(struct cli_option){"help", HELP, NULL, "this text", NULL});
 }
 
@@ -89,7 +90,9 @@ bool cli_options(int argc, char **argv, const struct cli_usage *u, int *ret_firs
         const struct cli_option *o = find_option(u, c);
         if (!o)
             continue;
-        if (o->value)
+        if (o->value && str_ends(str_of(o->value), "..."))
+            *vec_add((struct cli_list *)o->at) = optarg;
+        else if (o->value)
             *(const char **)o->at = optarg;
         else
             *(bool *)o->at = true;

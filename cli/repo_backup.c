@@ -142,14 +142,14 @@ int cli_repo_backup(int argc, char **argv)
     w.snapshot.summary.backup_start = w.snapshot.time;
     struct store_id id;
     if (absolute_paths(a, argv + first, w.snapshot.paths_n, &w.snapshot.paths, &err) < 0 ||
-        repo_open(&s, &place, true, &err) < 0)
-        return cli_fail("repo backup", &err);
+        repo_open(&s, &place, REPO_WRITE, &err) < 0)
+        return repo_fail(&s, "repo backup", &err);
     find_parent(&w);
     int r = save_all(&w, &id, &err);
     if (w.root)
         synthetic_free(w.root);
     if (r < 0)
-        return cli_fail("repo backup", &err);
+        return repo_fail(&s, "repo backup", &err);
     store_id_hex(&id, hex);
     printf("snapshot %.8s: %llu files, %llu bytes, %llu of them new\n", hex,
            (unsigned long long)w.snapshot.summary.total_files_processed,

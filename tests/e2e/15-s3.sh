@@ -35,7 +35,7 @@ refuses() { # PATTERN COMMAND...: it fails, says so, and no secret
 }
 snapshots() { # REPOSITORY NUMBER
     local found
-    found=$(repo snapshots "$1" -o json) && same "$2" "$(jq length <<<"$found")"
+    found=$(repo snapshots "$1" --json) && same "$2" "$(jq length <<<"$found")"
 }
 lists() { # REPOSITORY PATH
     local found

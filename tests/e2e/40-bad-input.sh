@@ -106,7 +106,7 @@ check "plan: no such application: exit 1" fails_with 1 no-such gleaner plan helm
 check "plan: no such kind: exit 2" fails_with 2 deployment gleaner plan deployment/shop -n shop
 check "an unknown option: exit 2" fails_with 2 --bogus gleaner plan --bogus
 check "an unknown verb: exit 2" fails_with 2 explode gleaner explode
-check "repo: a wrong password: exit 1" fails_with 1 password gleaner repo snapshots -r "$(store_folder shop)" -p "$work/wrong"
+check "repo: a wrong password: exit 12" fails_with 12 password gleaner repo snapshots -r "$(store_folder shop)" -p "$work/wrong"
 
 # --- Restores -----------------------------------------------------------------------------------
 apply_restore "bad-absent-$$" no-such-backup

@@ -30,7 +30,7 @@ rm "$work/tree/odd"
 expect 0 "$gleaner" repo snapshots --json
 [ "$(jq length <<<"$said")" = 2 ] || fail "not two snapshots: $said"
 first=$(jq -r '.[] | select(.tags == ["nightly"]) | .id' <<<"$said")
-expect 0 "$gleaner" repo ls "$first" "$work/tree/a"
+expect 0 "$gleaner" repo ls --recursive "$first" "$work/tree/a"
 [[ $said == *"$work/tree/a/b/text"* ]] || fail "ls lacks a file: $said"
 
 restic check --read-data >"$work/check" 2>&1 || fail "restic check: $(cat "$work/check")"

@@ -1,0 +1,128 @@
+/* Which snapshots a command is about. */
+#include "cli/repo.h"
+
+static bool one_of(const struct cli_list *list, const char *text)
+{
+    for (size_t i = 0; i < list->n; i++)
+        if (streq(list->p[i], text))
+            return true;
+    return list->n == 0;
+}
+
+/* All of "a,b"; an empty list matches snapshots without tags, as in restic. */
+static bool has_tags(const struct snapshot *s, const char *list)
+{
+    if (!*list)
+        return s->tags_n == 0;
+    for (str rest = str_of(list), tag; rest.p;) {
+        tag = str_cut(&rest, ',');
+        bool has = tag.n == 0;
+        for (size_t i = 0; i < s->tags_n && !has; i++)
+            has = str_is(tag, s->tags[i]);
+        if (!has)
+            return false;
+    }
+    return true;
+}
+
+bool repo_filter_matches(const struct repo_filter *f, const struct snapshot *s)
+{
+    bool tagged = f->tags.n == 0;
+    if (!one_of(&f->hosts, s->hostname ? s->hostname : ""))
+        return false;
+    for (size_t i = 0; i < f->tags.n && !tagged; i++)
+        tagged = has_tags(s, f->tags.p[i]);
+    for (size_t i = 0; i < f->paths.n; i++) {
+        bool has = false;
+        for (size_t j = 0; j < s->paths_n && !has; j++)
+            has = streq(f->paths.p[i], s->paths[j]);
+        if (!has)
+            return false;
+    }
+    return tagged;
+}
+
+bool repo_filter_is_empty(const struct repo_filter *f)
+{
+    return f->hosts.n == 0 && f->tags.n == 0 && f->paths.n == 0;
+}
+
+void repo_filter_free(struct repo_filter *f)
+{
+    vec_free(&f->hosts);
+    vec_free(&f->tags);
+    vec_free(&f->paths);
+}
+
+int repo_snapshots(struct repo_session *s, const struct repo_filter *f, struct arena *a,
+                   struct snapshot_list *ret, size_t *ret_unreadable, struct err *err)
+{
+    struct snapshot_list list;
+    if (snapshot_list_all(s->repo, NULL, a, &list, ret_unreadable, err) < 0)
+        return -1;
+    size_t n = 0;
+    for (size_t i = 0; i < list.n; i++)
+        if (!f || repo_filter_matches(f, &list.p[i]))
+            list.p[n++] = list.p[i];
+    list.n = n;
+    *ret = list;
+    return 0;
+}
+
+static int find_one(struct repo_session *s, const struct repo_filter *f, const char *which,
+                    struct arena *a, struct snapshot *ret, struct err *err)
+{
+    struct snapshot_list list;
+    size_t unreadable;
+    if (!streq(which, "latest"))
+        return snapshot_find(s->repo, which, NULL, a, ret, err);
+    if (repo_snapshots(s, f, a, &list, &unreadable, err) < 0)
+        return -1;
+    if (list.n == 0)
+        return err_set(err, ERR_NOT_FOUND, "no snapshot matches%s",
+                       unreadable ? "; some could not be read" : "");
+    *ret = list.p[list.n - 1];
+    return 0;
+}
+
+int repo_choose(struct repo_session *s, const struct repo_filter *f, char **ids, size_t n,
+                struct arena *a, struct snapshot_list *ret, size_t *ret_unreadable, struct err *err)
+{
+    if (n == 0)
+        return repo_snapshots(s, f, a, ret, ret_unreadable, err);
+    struct snapshot *list = arena_alloc(a, n * sizeof *list);
+    size_t found = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool twice = false;
+        if (find_one(s, f, ids[i], a, &list[found], err) < 0)
+            return -1;
+        for (size_t j = 0; j < found; j++)
+            twice |= store_id_equal(&list[j].id, &list[found].id);
+        found += !twice;
+    }
+    *ret = (struct snapshot_list){list, found};
+    *ret_unreadable = 0;
+    return 0;
+}
+
+int repo_find_tree(struct repo_session *s, const struct repo_filter *f, const char *which,
+                   struct arena *a, struct snapshot *ret_snapshot, struct store_id *ret_tree,
+                   const char **ret_folder, struct err *err)
+{
+    static const struct repo_filter none;
+    str folder = str_of(which), id = str_cut(&folder, ':');
+    const char *below = folder.n ? arena_str(a, folder).p : "";
+    if (find_one(s, f ? f : &none, arena_str(a, id).p, a, ret_snapshot, err) < 0 ||
+        repository_load_index(s->repo, err) < 0 ||
+        tree_find_dir(s->repo, &ret_snapshot->tree, below, ret_tree, err) < 0)
+        return -1;
+    if (ret_folder) {
+        while (*below == '/')
+            below++;
+        char *path = arena_printf(a, "%s%s", *below ? "/" : "", below);
+        for (size_t n = strlen(path); n > 0 && path[n - 1] == '/'; n--)
+            path[n - 1] = '\0';
+        *ret_folder = path;
+    }
+    return 0;
+}

@@ -1,0 +1,390 @@
+/* Finding a repository, opening it, locking it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli/repo.h"
+#include "core/clock.h"
+#include "core/proc.h"
+
+enum { SECRET_FILE_MAX = 64 << 10, CA_FILE_MAX = 1 << 20, COMMAND_SECONDS = 300 };
+/* restic: cmd/restic/lock.go. */
+enum { RETRY_FIRST_MS = 5000, RETRY_MOST_MS = 60000, MIB = 1 << 20, PACK_MIB_MAX = 128 };
+
+/* ---- passwords ---- */
+
+static int read_file(const char *path, size_t max, struct buf *out, struct err *err)
+{
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return err_errno(err, errno, "%s", path);
+    char piece[4096];
+    size_t n;
+    out->cap = max;
+    while ((n = fread(piece, 1, sizeof piece, f)) > 0)
+        buf_add(out, piece, n);
+    bool bad = ferror(f);
+    fclose(f);
+    explicit_bzero(piece, sizeof piece);
+    if (bad)
+        return err_set(err, ERR_IO, "%s: cannot be read", path);
+    return out->overflow ? err_set(err, ERR_TOO_LARGE, "%s: larger than %zu bytes", path, max) : 0;
+}
+
+void repo_password_free(char **password)
+{
+    if (*password)
+        explicit_bzero(*password, strlen(*password));
+    free(*password);
+    *password = NULL;
+}
+
+/* restic takes the text without white space at its ends. Wipes it. */
+static int take_password(struct buf *text, const char *from, char **ret, struct err *err)
+{
+    str password = str_trim(buf_view(text));
+    if (password.n == 0)
+        return err_set(err, ERR_INVALID, "%s: there is no password in it", from);
+    *ret = str_dup(password);
+    explicit_bzero(text->p, text->n);
+    return 0;
+}
+
+int repo_password_file(const char *path, char **ret, struct err *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    if (read_file(path, SECRET_FILE_MAX, &text, err) < 0)
+        return -1;
+    return take_password(&text, path, ret, err);
+}
+
+int repo_password_ask(const char *prompt, char **ret, struct err *err)
+{
+    struct termios before, silent;
+    char line[4096];
+    if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before) < 0)
+        return err_set(err, ERR_INVALID,
+                       "no password: give --password-file, RESTIC_PASSWORD_FILE, RESTIC_PASSWORD "
+                       "or RESTIC_PASSWORD_COMMAND");
+    silent = before;
+    silent.c_lflag &= ~(tcflag_t)ECHO;
+    fprintf(stderr, "%s: ", prompt);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+    bool got = fgets(line, sizeof line, stdin) != NULL;
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+    fputc('\n', stderr);
+    if (got)
+        line[strcspn(line, "\r\n")] = '\0';
+    if (got && *line)
+        *ret = xstrdup(line);
+    explicit_bzero(line, sizeof line);
+    return *ret ? 0 : err_set(err, ERR_INVALID, "no password was given");
+}
+
+/* The words of a command: blanks part them, quotes and backslashes keep them together. */
+static int split_words(struct arena *a, const char *text, const char **words, size_t max,
+                       struct err *err)
+{
+    size_t n = 0;
+    for (const char *p = text; *p;) {
+        struct buf word CLEANUP(buf_free) = {0};
+        char quote = 0;
+        p += strspn(p, " \t\n");
+        if (!*p)
+            break;
+        for (; *p && (quote || !strchr(" \t\n", *p)); p++) {
+            if (*p == quote)
+                quote = 0;
+            else if (!quote && (*p == '"' || *p == '\''))
+                quote = *p;
+            else if (*p == '\\' && quote != '\'' && p[1])
+                buf_putc(&word, *++p);
+            else
+                buf_putc(&word, *p);
+        }
+        if (quote || n + 1 >= max)
+            return err_set(err, ERR_INVALID,
+                           "--password-command: a quote is not closed, or there "
+                           "are too many words");
+        words[n++] = arena_strndup(a, word.p ? word.p : "", word.n);
+    }
+    words[n] = NULL;
+    return n ? 0 : err_set(err, ERR_INVALID, "--password-command: it is empty");
+}
+
+static int run_command(const char *command, char **ret, struct err *err)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct buf text CLEANUP(buf_free) = {0};
+    const char *words[64] = {"/usr/bin/env"}; /* finds it on PATH */
+    if (split_words(a, command, words + 1, ARRAY_LEN(words) - 1, err) < 0)
+        return -1;
+    struct proc_request request = {.argv = words,
+                                   .env = (const char *const *)environ,
+                                   .output_cap = SECRET_FILE_MAX,
+                                   .timeout_ms = COMMAND_SECONDS * 1000};
+    struct proc_result result CLEANUP(proc_result_free) = {0};
+    if (proc_run(&request, &result, err) < 0)
+        return err_wrap(err, "--password-command");
+    if (result.exit_code)
+        return err_set(err, ERR_INVALID, "--password-command: exit code %d: %.*s", result.exit_code,
+                       STR_FMT(str_trim(buf_view(&result.errors))));
+    return take_password(&result.output, "--password-command", ret, err);
+}
+
+/* An option, or else the environment's variable; NULL if neither says anything. */
+static const char *or_env(const char *option, const char *variable)
+{
+    const char *v = option ? option : getenv(variable);
+    return v && *v ? v : NULL;
+}
+
+static int find_password(const struct repo_place *place, char **ret, struct err *err)
+{
+    const char *file = or_env(place->password_file, "RESTIC_PASSWORD_FILE");
+    const char *command = or_env(place->password_command, "RESTIC_PASSWORD_COMMAND");
+    const char *password = or_env(NULL, "RESTIC_PASSWORD");
+    if (place->password_command && place->password_file)
+        return err_set(err, ERR_INVALID, "give one of --password-file and --password-command");
+    if (place->password_command || (!file && command))
+        return run_command(command, ret, err);
+    if (file)
+        return repo_password_file(file, ret, err);
+    if (!password)
+        return repo_password_ask("password of the repository", ret, err);
+    *ret = xstrdup(password);
+    return 0;
+}
+
+/* ---- places ---- */
+
+static int find_url(const struct repo_place *place, char **ret, struct err *err)
+{
+    const char *url = or_env(place->url, "RESTIC_REPOSITORY");
+    const char *file = or_env(place->url_file, "RESTIC_REPOSITORY_FILE");
+    if (place->url_file || (!url && file)) {
+        struct buf text CLEANUP(buf_free) = {0};
+        if (place->url)
+            return err_set(err, ERR_INVALID, "give one of --repo and --repository-file");
+        if (read_file(file, SECRET_FILE_MAX, &text, err) < 0)
+            return -1;
+        *ret = str_dup(str_trim(buf_view(&text)));
+        return *ret && **ret ? 0 : err_set(err, ERR_INVALID, "%s: it names no repository", file);
+    }
+    if (!url)
+        return err_set(err, ERR_INVALID,
+                       "no repository is named: give --repo or RESTIC_REPOSITORY");
+    *ret = xstrdup(url);
+    return 0;
+}
+
+static void free_text(char **text)
+{
+    free(*text);
+}
+
+int repo_place_open(const struct repo_place *place, struct backend **ret, char **ret_password,
+                    struct err *err)
+{
+    struct buf ca CLEANUP(buf_free) = {0};
+    char *password CLEANUP(repo_password_free) = NULL, *url CLEANUP(free_text) = NULL;
+    const char *ca_file = or_env(place->ca_file, "RESTIC_CACERT");
+    if (place->quiet || place->json)
+        progress_quiet();
+    if (find_url(place, &url, err) < 0 || find_password(place, &password, err) < 0 ||
+        (ca_file && read_file(ca_file, CA_FILE_MAX, &ca, err) < 0))
+        return -1;
+    struct backend_rest_options rest = {.ca_pem = ca.p};
+    if (backend_open_url(url, &rest, ret, err) < 0)
+        return -1;
+    *ret_password = TAKE(password);
+    return 0;
+}
+
+/* ---- opening ---- */
+
+static int confirm(void *ctx, struct err *err)
+{
+    struct repo_session *s = ctx;
+    return s->lock ? lock_confirm(s->lock, err) : 0;
+}
+
+/* The key file whose id begins with the hint; none is no error. */
+static bool find_key(struct backend *b, const char *hint, struct store_id *ret)
+{
+    struct store_ids ids = {0};
+    struct err ignored;
+    bool found = false;
+    if (backend_list_ids(b, BACKEND_KEY, false, 1000, &ids, &ignored) == 0)
+        for (size_t i = 0; i < ids.n && !found; i++) {
+            char hex[STORE_ID_HEX];
+            store_id_hex(&ids.p[i], hex);
+            found = str_starts(str_of(hex), hint);
+            *ret = ids.p[i];
+        }
+    vec_free(&ids);
+    return found;
+}
+
+static int write_options(const struct repo_place *place, struct repository_options *o,
+                         struct err *err)
+{
+    const char *compression = or_env(place->compression, "RESTIC_COMPRESSION");
+    const char *size = or_env(place->pack_size, "RESTIC_PACK_SIZE");
+    uint64_t mib = 0;
+    if (streq(compression, "max"))
+        o->compression = 19;
+    else if (compression && !streq(compression, "auto"))
+        return err_set(err, ERR_INVALID, "compression '%s': auto and max are known", compression);
+    if (size && (!str_u64(str_of(size), &mib) || mib < 4 || mib > PACK_MIB_MAX))
+        return err_set(err, ERR_INVALID, "pack size '%s': give 4 to %d MiB", size, PACK_MIB_MAX);
+    o->pack_target = (uint32_t)mib * MIB;
+    return 0;
+}
+
+static int open_repository(struct repo_session *s, const struct repo_place *place,
+                           enum repo_use use, struct err *err)
+{
+    char *password CLEANUP(repo_password_free) = NULL;
+    const char *hint = or_env(place->key_hint, "RESTIC_KEY_HINT");
+    struct repository_options options = {.ctx = s};
+    struct store_id key;
+    options.read_only = use == REPO_READ || use == REPO_READ_EXCLUSIVE || use == REPO_UNLOCKED;
+    if (use == REPO_WRITE || use == REPO_WRITE_EXCLUSIVE) {
+        options.before_index = confirm;
+        options.before_snapshot = confirm;
+    }
+    if (!options.read_only && write_options(place, &options, err) < 0)
+        return -1;
+    if (repo_place_open(place, &s->backend, &password, err) < 0)
+        return -1;
+    if (hint && find_key(s->backend, hint, &key))
+        options.key_hint = &key;
+    if (repository_open(s->backend, password, &options, &s->repo, err) == 0)
+        return 0;
+    if (err->kind == ERR_NOT_FOUND)
+        s->code = REPO_MISSING;
+    /* Of S3 too the credentials may be wrong; that is not the password. */
+    if (err->kind == ERR_UNAUTHORIZED && strstr(err->msg, "wrong password"))
+        s->code = REPO_WRONG_PASSWORD;
+    return -1;
+}
+
+/* ---- the lock ---- */
+
+struct lock_options repo_lock_options(struct repo_session *s)
+{
+    gethostname(s->host, sizeof s->host - 1);
+    return (struct lock_options){.hostname = s->host, .username = getenv("USER")};
+}
+
+static void wait_ms(int64_t ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    while (nanosleep(&t, &t) < 0 && errno == EINTR)
+        ;
+}
+
+/* Another's lock is waited for as restic does: 5 s, doubling to a minute. */
+static int take_lock(struct repo_session *s, bool exclusive, int64_t patience_ms, struct err *err)
+{
+    struct lock_options options = repo_lock_options(s);
+    options.exclusive = exclusive;
+    int64_t until = clock_mono_ms() + patience_ms;
+    for (int64_t pause = RETRY_FIRST_MS;; pause = MIN(pause * 2, (int64_t)RETRY_MOST_MS)) {
+        int64_t left = 0;
+        if (lock_acquire(s->repo, &options, &s->lock, err) == 0)
+            return 0;
+        left = until - clock_mono_ms();
+        if (err->kind != ERR_BUSY || left <= 0) {
+            s->code = err->kind == ERR_BUSY ? REPO_LOCKED : 0;
+            return -1;
+        }
+        wait_ms(MIN(pause, left));
+    }
+}
+
+static void *refresh(void *ctx)
+{
+    struct repo_session *s = ctx;
+    pthread_mutex_lock(&s->mutex);
+    while (!s->ending) {
+        struct timespec t;
+        struct err why; /* the next write sees it too, by lock_confirm */
+        clock_gettime(CLOCK_REALTIME, &t);
+        t.tv_sec += LOCK_REFRESH_MS / 1000;
+        if (pthread_cond_timedwait(&s->wake, &s->mutex, &t) == ETIMEDOUT &&
+            lock_refresh(s->lock, &why) < 0 && why.kind == ERR_GONE)
+            break;
+    }
+    pthread_mutex_unlock(&s->mutex);
+    return NULL;
+}
+
+static int lock_session(struct repo_session *s, const struct repo_place *place, enum repo_use use,
+                        struct err *err)
+{
+    bool exclusive = use == REPO_READ_EXCLUSIVE || use == REPO_WRITE_EXCLUSIVE;
+    bool reads = use == REPO_READ || use == REPO_READ_EXCLUSIVE;
+    int64_t patience = 0;
+    if (place->retry_lock && !clock_parse_duration(str_of(place->retry_lock), &patience))
+        return err_set(err, ERR_INVALID, "--retry-lock %s: no duration such as 5m",
+                       place->retry_lock);
+    if (use == REPO_UNLOCKED || use == REPO_DELETE || (reads && place->no_lock))
+        return 0;
+    if (take_lock(s, exclusive, patience, err) < 0)
+        return -1;
+    pthread_mutex_init(&s->mutex, NULL);
+    pthread_cond_init(&s->wake, NULL);
+    s->refreshing = pthread_create(&s->refresher, NULL, refresh, s) == 0;
+    return 0;
+}
+
+int repo_open(struct repo_session *s, const struct repo_place *place, enum repo_use use,
+              struct err *err)
+{
+    s->json = place->json;
+    if (open_repository(s, place, use, err) < 0)
+        return -1;
+    return lock_session(s, place, use, err);
+}
+
+void repo_close(struct repo_session *s)
+{
+    struct err ignored;
+    if (s->refreshing) {
+        pthread_mutex_lock(&s->mutex);
+        s->ending = true;
+        pthread_cond_signal(&s->wake);
+        pthread_mutex_unlock(&s->mutex);
+        pthread_join(s->refresher, NULL);
+    }
+    if (s->lock)
+        (void)lock_release(s->lock, &ignored);
+    if (s->repo)
+        repository_close(s->repo);
+    if (s->backend)
+        backend_close(s->backend);
+    *s = (struct repo_session){0};
+}
+
+int repo_fail(const struct repo_session *s, const char *verb, const struct err *err)
+{
+    int code = s->code ? s->code : CLI_FAILED;
+    progress_clear();
+    if (!s->json) {
+        (void)cli_fail(verb, err);
+        if (code == REPO_LOCKED)
+            fprintf(stderr, "'%s repo unlock' removes locks whose holders are gone\n", cli_program);
+        return code;
+    }
+    json_t *j CLEANUP_JSON = json_pack("{s:s, s:i, s:s}", "message_type", "exit_error", "code",
+                                       code, "message", err->msg);
+    struct buf text CLEANUP(buf_free) = {0};
+    json_print(&text, j);
+    fprintf(stderr, "%s\n", text.p);
+    return code;
+}
