@@ -1,7 +1,7 @@
 /* The kill matrix: in each scenario, at each call of the backend and at each step inside a call, a
  * fault; after it all that was complete is whole, and the next writer gets to the end.
  *
- *     kill_matrix [--full] [SCENARIO [WORLD [LEVEL [KIND [AT]]]]]
+ *     kill_matrix [--full] [SCENARIO|disk [WORLD [LEVEL [KIND [AT]]]]]
  *
  * By default every point is visited with one kind of fault, which rotates; --full, or
  * GLEANER_TEST_FULL=1, visits every point with every kind. The rest narrows it to what failed. */
@@ -43,6 +43,8 @@ void fail(const char *fmt, ...)
     va_end(ap);
     exit(1);
 }
+
+/* ---- faults ---- */
 
 static bool is_kill(void)
 {
@@ -173,6 +175,56 @@ static void run_scenario(const struct scenario *s, struct count *sum)
     }
 }
 
+/* ---- a disk that is full ---- */
+
+/* Runs a scenario on a file system that has `pages` more pages than the base takes; false: it had
+ * room enough. */
+static bool run_with_pages(struct world *w, unsigned long pages)
+{
+    struct outcome o = {0};
+    struct backend *b;
+    world_size(w, 0);
+    world_reset(w);
+    world_size(w, pages);
+    b = world_backend(w);
+    scenario->run(b, &o);
+    backend_close(b);
+    world_size(w, 0);
+    scenario->judge(w, &o);
+    judge_by_restic(w);
+    return o.r < 0;
+}
+
+static void fill_disk(struct count *sum)
+{
+    struct world w;
+    world_make(&w, false);
+    world = &w;
+    if (!world_mount(&w)) {
+        printf("no file system can be mounted here: a full disk is only simulated\n");
+        scenario = NULL;
+        world_end(&w);
+        return;
+    }
+    for (size_t i = 0; i < scenarios_n; i++) {
+        scenario = &scenarios[i];
+        unsigned long pages = 1;
+        world_empty(&w);
+        if (scenario->prepare)
+            scenario->prepare(&w);
+        world_keep(&w);
+        for (; run_with_pages(&w, pages); pages++)
+            fault.at = (int)pages;
+        printf("%s, full disk: %lu sizes, %lu judged by restic\n", scenario->name, pages,
+               judge_has_restic() ? pages : 0);
+        sum->points += pages;
+        sum->runs += pages;
+        sum->restic += judge_has_restic() ? pages : 0;
+    }
+    world_unmount(&w);
+    world_end(&w);
+}
+
 int main(int argc, char **argv)
 {
     const char *full = getenv("GLEANER_TEST_FULL");
@@ -193,6 +245,8 @@ int main(int argc, char **argv)
                 run_scenario(&scenarios[i], &sum);
         world_end(&w);
     }
+    if (!options.only[0] || strcmp(options.only[0], "disk") == 0)
+        fill_disk(&sum);
     printf("%lu points, %lu faults, %lu of them judged by restic%s\n", sum.points, sum.runs,
            sum.restic, judge_has_restic() ? "" : " (it is not installed)");
     curl_global_cleanup();

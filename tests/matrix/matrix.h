@@ -31,6 +31,12 @@ void world_keep(struct world *w);               /* what is there is the base of 
 void world_reset(struct world *w);
 const char *world_folder(struct world *w); /* the repository as a folder, as it is now */
 
+/* Puts a small file system of its own under a folder's world, in a namespace of this process;
+ * false: we may not. world_size: it has that many pages more than are used now; 0: plenty. */
+bool world_mount(struct world *w);
+void world_size(struct world *w, unsigned long pages);
+void world_unmount(struct world *w);
+
 /* ---- faults ---- */
 
 #define FAULTS(X)                                                                                  \

@@ -7,8 +7,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 /* ---- folders ---- */
@@ -33,11 +36,11 @@ static void write_whole(const char *path, const void *p, size_t n)
         fail("%s: %s", path, strerror(errno));
 }
 
-/* Makes `path` an empty folder. */
+/* Makes `path` an empty folder; it may be where a file system is mounted. */
 static void clear_folder(const char *path)
 {
     nftw(path, remove_entry, 20, FTW_DEPTH | FTW_PHYS);
-    if (mkdir(path, 0700) < 0)
+    if (mkdir(path, 0700) < 0 && (errno != EEXIST || rmdir(path) == 0 || errno != EBUSY))
         fail("%s: %s", path, strerror(errno));
 }
 
@@ -308,4 +311,32 @@ const char *world_folder(struct world *w)
         tell(w, (struct order){.command = COMMAND_DUMP});
     snprintf(path, sizeof path, "%s%s", w->folder, w->s3 ? "" : "/repo");
     return path;
+}
+
+/* ---- a file system that gets full ---- */
+
+bool world_mount(struct world *w)
+{
+    return unshare(CLONE_NEWNS | (geteuid() ? CLONE_NEWUSER : 0)) == 0 &&
+           mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", w->folder, "tmpfs", 0, "size=4m") == 0;
+}
+
+void world_size(struct world *w, unsigned long pages)
+{
+    struct statvfs st;
+    char size[32] = "size=4m";
+    if (statvfs(w->folder, &st) < 0)
+        fail("%s: %s", w->folder, strerror(errno));
+    if (pages)
+        snprintf(size, sizeof size, "size=%lu",
+                 (unsigned long)((st.f_blocks - st.f_bfree) * st.f_frsize) + pages * 4096);
+    if (mount("tmpfs", w->folder, NULL, MS_REMOUNT, size) < 0)
+        fail("%s: %s", w->folder, strerror(errno));
+}
+
+void world_unmount(struct world *w)
+{
+    if (umount(w->folder) < 0)
+        fail("%s: %s", w->folder, strerror(errno));
 }
