@@ -5,9 +5,15 @@
 #include <stdlib.h>
 
 #include "core/jsonscan.h"
+#include "gateway/server.h"
 #include "store/http.h"
 
-enum { ANSWER_MAX = 64 << 10, TIMEOUT_MS = 15000, CONNECT_MS = 5000 };
+enum {
+    ANSWER_MAX = 64 << 10,
+    BODY_MAX = GATEWAY_REGISTRATION_MAX,
+    TIMEOUT_MS = 15000,
+    CONNECT_MS = 5000
+};
 
 struct gateway_client {
     CURL *curl;
@@ -144,9 +150,30 @@ static void add_member(struct buf *out, const char *name, const char *value)
     raw_add_string(out, str_of(value ? value : ""));
 }
 
+static void add_s3(struct buf *out, const struct backend_s3_options *s3)
+{
+    static const char *const lookups[] = {
+        [S3_LOOKUP_AUTO] = "", [S3_LOOKUP_PATH] = "path", [S3_LOOKUP_HOST] = "host"};
+    const char *const members[][2] = {{"endpoint", s3->endpoint},
+                                      {"bucket", s3->bucket},
+                                      {"prefix", s3->prefix},
+                                      {"region", s3->region},
+                                      {"lookup", lookups[s3->lookup]},
+                                      {"ca", s3->ca_pem},
+                                      {"access_key", s3->access_key},
+                                      {"secret_key", s3->secret_key},
+                                      {"session_token", s3->session_token}};
+    buf_puts(out, ",\"s3\":{");
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        buf_printf(out, "%s\"%s\":", i ? "," : "", members[i][0]);
+        raw_add_string(out, str_of(members[i][1] ? members[i][1] : ""));
+    }
+    buf_putc(out, '}');
+}
+
 int gateway_register(struct gateway_client *c, const struct gateway_mover *m, struct err *err)
 {
-    struct buf body CLEANUP(wipe) = fixed_buffer(ANSWER_MAX);
+    struct buf body CLEANUP(wipe) = fixed_buffer(BODY_MAX);
     struct buf answer CLEANUP(wipe) = fixed_buffer(ANSWER_MAX);
     char *path CLEANUP(free_p) = xasprintf("/gleaner/v1/movers/%s", m->pod_uid);
     buf_putc(&body, '{');
@@ -161,6 +188,9 @@ int gateway_register(struct gateway_client *c, const struct gateway_mover *m, st
     buf_printf(&body, "],\"write\":%s,\"budget\":%llu", m->write ? "true" : "false",
                (unsigned long long)m->budget);
     add_member(&body, "lock_holder", m->lock_holder);
+    add_member(&body, "key_text", m->key_text);
+    if (m->s3)
+        add_s3(&body, m->s3);
     buf_putc(&body, '}');
     if (body.overflow)
         return err_set(err, ERR_TOO_LARGE, "registration of mover %s", m->pod_uid);

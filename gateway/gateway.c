@@ -10,14 +10,16 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/log.h"
 #include "gateway/client.h"
 #include "gateway/review.h"
 #include "gateway/server.h"
+#include "gateway/tls.h"
 
-enum { PEM_MAX = 256 << 10, API_TIMEOUT_MS = 10000, EXIT_USAGE = 2 };
+enum { PEM_MAX = 256 << 10, API_TIMEOUT_MS = 10000, EXIT_USAGE = 2, LOOK_SECONDS = 20 };
 
 struct settings {
     const char *listen, *cert_file, *key_file, *local_root, *controller, *audience, *spool;
@@ -119,6 +121,33 @@ static void wipe(struct buf *b)
     buf_free(b);
 }
 
+/* Waits for the signal to end. The certificate's Secret is mounted: the kubelet puts a new one
+ * beside the old, and a pair of which only one half is new does not serve. */
+static int serve_until(struct gateway *g, const struct settings *s, const sigset_t *end,
+                       struct buf *cert, struct buf *key, struct err *err)
+{
+    const struct timespec pause = {.tv_sec = LOOK_SECONDS};
+    while (sigtimedwait(end, NULL, &pause) < 0) {
+        struct buf new_cert CLEANUP(wipe) = {0}, new_key CLEANUP(wipe) = {0};
+        struct err ignored;
+        if (read_pem(s->cert_file, &new_cert, &ignored) < 0 ||
+            read_pem(s->key_file, &new_key, &ignored) < 0 ||
+            str_eq(buf_view(&new_cert), buf_view(cert)) ||
+            str_eq(buf_view(&new_key), buf_view(key)) ||
+            gateway_certificate_check(new_cert.p, new_key.p, &ignored) < 0)
+            continue;
+        log_line(LOG_INFO, "the certificate is another one: serving with it", NULL);
+        if (gateway_renew(g, new_cert.p, new_key.p, err) < 0)
+            return -1;
+        wipe(cert);
+        wipe(key);
+        *cert = new_cert;
+        *key = new_key;
+        new_cert = new_key = (struct buf){0};
+    }
+    return 0;
+}
+
 static int serve(const struct settings *s, const sigset_t *end, struct err *err)
 {
     struct kube_config *config;
@@ -127,7 +156,6 @@ static int serve(const struct settings *s, const sigset_t *end, struct err *err)
     struct buf key CLEANUP(wipe) = {0};
     struct gateway *gateway CLEANUP(gateway_stop_p) = NULL;
     struct MHD_Daemon *health = NULL;
-    int signal_number;
     if (read_pem(s->cert_file, &cert, err) < 0 || read_pem(s->key_file, &key, err) < 0 ||
         kube_config_load(NULL, NULL, &config, err) < 0 || kube_new(config, &kube, err) < 0)
         return -1;
@@ -147,11 +175,11 @@ static int serve(const struct settings *s, const sigset_t *end, struct err *err)
     if (gateway_start(&options, &gateway, err) < 0 || start_health(s, &health, err) < 0)
         return -1;
     log_line(LOG_INFO, "serving", "listen", s->listen, "root", s->local_root, NULL);
-    sigwait(end, &signal_number);
+    int done = serve_until(gateway, s, end, &cert, &key, err);
     log_line(LOG_INFO, "stopping", NULL);
     if (health)
         MHD_stop_daemon(health);
-    return 0;
+    return done;
 }
 
 int gateway_main(int argc, char **argv)

@@ -5,29 +5,16 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "gateway/server.h"
+#include "gateway/places.h"
 #include "store/repository.h"
-
-/* What the controller sends. */
-struct registration {
-    char *store, *repository, *password, *lock_holder; /* never NULL */
-    struct store_id keys[GATEWAY_KEYS_MAX];
-    size_t keys_n;
-    bool write;
-    uint64_t budget; /* 0: the default */
-};
-
-/* Reads the body of a PUT; every member is checked, an unknown one refused. ERR_INVALID names it.
- */
-int registration_parse(str body, struct registration *ret, struct err *err) must_check;
-void registration_free(struct registration *r); /* wipes; fit for CLEANUP */
 
 /* A registered mover, for as long as somebody holds it. */
 struct mover {
     atomic_uint holders;
     struct registration r;
-    struct backend *backend;
-    int64_t expires_ms; /* monotonic; under the registry's lock */
+    struct place *place;
+    struct backend *backend; /* of the place */
+    int64_t expires_ms;      /* monotonic; under the registry's lock */
     atomic_ullong spent;
     atomic_uint requests;
     pthread_mutex_t lock;    /* of repo */

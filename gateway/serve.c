@@ -12,11 +12,9 @@
 
 #define REST_V2 "application/vnd.x.restic.rest.v2"
 
-enum { BLOCK = 256 << 10 };
-
 /* ---- small answers ---- */
 
-static enum MHD_Result queue(struct MHD_Connection *c, unsigned status, struct MHD_Response *r)
+enum MHD_Result serve_answer(struct MHD_Connection *c, unsigned status, struct MHD_Response *r)
 {
     if (!r)
         return MHD_NO;
@@ -34,11 +32,15 @@ enum MHD_Result serve_text(struct MHD_Connection *c, unsigned status, const char
         MHD_add_response_header(r, "WWW-Authenticate", "Basic realm=\"gleaner\"");
     if (r && *text)
         MHD_add_response_header(r, "Content-Type", "text/plain");
-    return queue(c, status, r);
+    return serve_answer(c, status, r);
 }
 
 static unsigned status_of(const struct err *err)
 {
+    /* The store refuses *us*: no fault of the mover's, and over when the credentials are renewed.
+     */
+    if (err->http == 401 || err->http == 403 || (err->http && err->kind == ERR_UNAUTHORIZED))
+        return 503;
     switch (err->kind) {
     case ERR_INVALID:
         return 400;
@@ -101,7 +103,7 @@ enum MHD_Result serve_password(struct request *r, struct MHD_Connection *c)
         wipe_answer(text.p);
     else
         MHD_add_response_header(answer, "Content-Type", "application/json");
-    return queue(c, 200, answer);
+    return serve_answer(c, 200, answer);
 }
 
 /* ---- lists ---- */
@@ -142,7 +144,9 @@ enum MHD_Result serve_list(struct request *r, struct MHD_Connection *c)
     pthread_mutex_t *turn = &list_turns[(uintptr_t)r / sizeof *r % 2];
     pthread_mutex_lock(turn);
     buf_putc(&l.text, '[');
-    int done = backend_list(r->mover->backend, l.type, list_one, &l, &err);
+    int done = l.type == BACKEND_KEY && *l.registration->key_text
+                   ? list_one(&l, &l.registration->keys[0], strlen(l.registration->key_text), &err)
+                   : backend_list(r->mover->backend, l.type, list_one, &l, &err);
     buf_putc(&l.text, ']');
     pthread_mutex_unlock(turn);
     if (done < 0 || l.text.overflow || !mover_spend(r->mover, l.text.n)) {
@@ -157,77 +161,7 @@ enum MHD_Result serve_list(struct request *r, struct MHD_Connection *c)
         MHD_add_response_header(answer, "Content-Type", REST_V2);
     else
         buf_free(&l.text);
-    return queue(c, 200, answer);
-}
-
-/* ---- files ---- */
-
-/* A file on its way to a client, piece by piece: a pack is never whole in memory. */
-struct sending {
-    struct mover *mover;
-    struct backend_file file;
-    uint64_t from;
-};
-
-static ssize_t send_piece(void *ctx, uint64_t at, char *p, size_t max)
-{
-    struct sending *s = ctx;
-    struct buf piece CLEANUP(buf_free) = {0};
-    struct err err = {0};
-    size_t n = MIN(max, (size_t)BLOCK);
-    if (backend_load_range(s->mover->backend, &s->file, s->from + at, n, &piece, &err) < 0 ||
-        piece.n != n) {
-        log_err("a file breaks off", &err, NULL, NULL);
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    }
-    memcpy(p, piece.p, n);
-    return (ssize_t)n;
-}
-
-static void sending_free(void *ctx)
-{
-    struct sending *s = ctx;
-    mover_release(s->mover);
-    free(s);
-}
-
-static struct MHD_Response *file_response(struct request *r, uint64_t from, uint64_t n)
-{
-    if (n == 0)
-        return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-    struct sending *s = xcalloc(1, sizeof *s);
-    *s = (struct sending){mover_hold(r->mover), r->route.file, from};
-    struct MHD_Response *answer =
-        MHD_create_response_from_callback(n, BLOCK, send_piece, s, sending_free);
-    if (!answer)
-        sending_free(s);
-    return answer;
-}
-
-enum MHD_Result serve_file(struct request *r, struct MHD_Connection *c)
-{
-    struct err err = {0};
-    uint64_t size, from = 0, n;
-    char range[96];
-    const char *wanted = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Range");
-    if (backend_stat(r->mover->backend, &r->route.file, &size, &err) < 0)
-        return serve_error(c, &err);
-    n = size;
-    if (r->method == METHOD_HEAD)
-        wanted = NULL;
-    if (wanted && !route_range(str_of(wanted), size, &from, &n))
-        return serve_text(c, 416, "no such range\n");
-    if (r->method == METHOD_GET && !mover_spend(r->mover, n))
-        return serve_text(c, 403, "the mover's budget of bytes is spent\n");
-    struct MHD_Response *answer = file_response(r, from, n);
-    if (answer)
-        MHD_add_response_header(answer, "Content-Type", "application/octet-stream");
-    if (answer && wanted) {
-        snprintf(range, sizeof range, "bytes %llu-%llu/%llu", (unsigned long long)from,
-                 (unsigned long long)(from + n - 1), (unsigned long long)size);
-        MHD_add_response_header(answer, "Content-Range", range);
-    }
-    return queue(c, wanted ? 206 : 200, answer);
+    return serve_answer(c, 200, answer);
 }
 
 /* ---- uploads ---- */

@@ -22,7 +22,7 @@ struct gateway {
     struct MHD_Daemon *daemon;
     struct tokens *tokens;
     struct registry *registry;
-    char *controller, *spool;
+    char *controller, *spool, *listen;
     atomic_ullong received;
 };
 
@@ -311,43 +311,64 @@ static int parse_listen(const char *text, struct listening *ret, struct err *err
     return err_set(err, ERR_INVALID, "cannot listen on '%s': give ADDRESS:PORT", text);
 }
 
-static struct MHD_Daemon *start_daemon(struct gateway *g, const struct gateway_options *o,
+static struct MHD_Daemon *start_daemon(struct gateway *g, const char *cert_pem, const char *key_pem,
                                        const struct listening *l)
 {
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
                      MHD_USE_POLL | MHD_USE_TLS | l->flags;
     return MHD_start_daemon(
         flags, 0, NULL, NULL, handle, g, MHD_OPTION_SOCK_ADDR, (const struct sockaddr *)&l->at,
-        MHD_OPTION_HTTPS_MEM_CERT, o->cert_pem, MHD_OPTION_HTTPS_MEM_KEY, o->key_pem,
+        MHD_OPTION_HTTPS_MEM_CERT, cert_pem, MHD_OPTION_HTTPS_MEM_KEY, key_pem,
         MHD_OPTION_HTTPS_PRIORITIES, "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2",
         MHD_OPTION_NOTIFY_COMPLETED, complete, g, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned)GATEWAY_CONNECTIONS_MAX,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_ADDRESS,
-        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK,
-        MHD_OPTION_END);
+        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+        (unsigned)CONNECTIONS_PER_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
+        (size_t)THREAD_STACK, MHD_OPTION_END);
+}
+
+static int start_serving(struct gateway *g, const char *cert_pem, const char *key_pem,
+                         struct err *err)
+{
+    struct listening l;
+    if (parse_listen(g->listen, &l, err) < 0)
+        return -1;
+    g->daemon = start_daemon(g, cert_pem, key_pem, &l);
+    if (!g->daemon)
+        return err_set(
+            err, ERR_IO,
+            "cannot serve on %s: the address is taken, or certificate and key do not fit",
+            g->listen);
+    return 0;
 }
 
 int gateway_start(const struct gateway_options *o, struct gateway **ret_gateway, struct err *err)
 {
-    struct listening l;
-    if (parse_listen(o->listen, &l, err) < 0)
-        return -1;
     struct gateway *g = xcalloc(1, sizeof *g);
     g->controller = xstrdup(o->controller);
     g->spool = xstrdup(o->spool ? o->spool : o->local_root);
+    g->listen = xstrdup(o->listen);
     g->tokens = tokens_new(o->review, o->review_ctx);
     g->registry = registry_new(o->local_root, o->budget ? o->budget : GATEWAY_BUDGET_DEFAULT);
-    g->daemon = start_daemon(g, o, &l);
-    if (!g->daemon) {
+    if (start_serving(g, o->cert_pem, o->key_pem, err) < 0) {
         gateway_stop(g);
-        return err_set(
-            err, ERR_IO,
-            "cannot serve on %s: the address is taken, or certificate and key do not fit",
-            o->listen);
+        return -1;
     }
     *ret_gateway = g;
     return 0;
+}
+
+int gateway_renew(struct gateway *g, const char *cert_pem, const char *key_pem, struct err *err)
+{
+    unsigned port = gateway_port(g);
+    size_t host = (size_t)(strrchr(g->listen, ':') - g->listen);
+    char *at = xasprintf("%.*s:%u", (int)host, g->listen, port); /* port 0 meant any */
+    free(g->listen);
+    g->listen = at;
+    MHD_stop_daemon(g->daemon);
+    g->daemon = NULL;
+    return start_serving(g, cert_pem, key_pem, err);
 }
 
 void gateway_stop(struct gateway *g)
@@ -360,6 +381,7 @@ void gateway_stop(struct gateway *g)
     registry_free(g->registry);
     free(g->controller);
     free(g->spool);
+    free(g->listen);
     free(g);
 }
 

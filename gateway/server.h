@@ -7,7 +7,11 @@
  * For the controller (username equals options.controller):
  *   PUT /gleaner/v1/movers/<pod uid>     {"store":"...","repository":"<clusterName>/<namespace>",
  *       "password":"...","keys":["<id>",...],"write":true,"lock_holder":"...","budget":0} -> 204
- *       in memory only; forgotten after an hour unless sent again
+ *       in memory only; forgotten after an hour unless sent again. For a store on S3 instead of
+ *       "store": "s3":{"endpoint":"...","bucket":"...","prefix":"...","region":"...",
+ *       "lookup":"path"|"host"|"","ca":"<PEM>","access_key":"...","secret_key":"...",
+ *       "session_token":"..."}; keys left out: those of the gateway's environment. Sending it again
+ *       with other keys renews them. "key_text": the content of keys[0], which is in no store
  *   DELETE /gleaner/v1/movers/<pod uid>                                           -> 204
  *
  * For a mover (the pod uid that TokenReview reports is registered):
@@ -27,8 +31,8 @@
 #include "core/str.h"
 
 /* The bounds of the gateway. */
-#define GATEWAY_UPLOAD_MAX (64ull << 20)     /* one pack or index */
-#define GATEWAY_REGISTRATION_MAX (64u << 10) /* the body of a PUT */
+#define GATEWAY_UPLOAD_MAX (64ull << 20)      /* one pack or index */
+#define GATEWAY_REGISTRATION_MAX (256u << 10) /* the body of a PUT; a CA is the most of it */
 #define GATEWAY_TOKEN_MAX (16u << 10)
 #define GATEWAY_LIST_MAX (64u << 20) /* the text of one list */
 #define GATEWAY_MOVERS_MAX 10000     /* registrations */
@@ -67,6 +71,11 @@ int gateway_start(const struct gateway_options *options, struct gateway **ret_ga
                   struct err *err) must_check;
 void gateway_stop(struct gateway *g); /* ends running requests; frees; accepts NULL */
 DEFINE_CLEANUP(struct gateway *, gateway_stop)
+
+/* Goes on with another certificate: running requests end (movers repeat them), the address is
+ * served anew, registrations stay. On failure nothing is served any more. */
+int gateway_renew(struct gateway *g, const char *cert_pem, const char *key_pem, struct err *err)
+    must_check;
 
 unsigned gateway_port(const struct gateway *g);
 

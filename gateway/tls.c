@@ -184,3 +184,16 @@ int gateway_certificate_left(const char *cert_pem, int64_t *ret_seconds, struct 
     *ret_seconds = (int64_t)days * 86400 + seconds;
     return 0;
 }
+
+int gateway_certificate_check(const char *cert_pem, const char *key_pem, struct err *err)
+{
+    BIO *cert_bio CLEANUP(bio_free_p) = BIO_new_mem_buf(cert_pem, -1);
+    BIO *key_bio CLEANUP(bio_free_p) = BIO_new_mem_buf(key_pem, -1);
+    X509 *cert CLEANUP(x509_free_p) =
+        cert_bio ? PEM_read_bio_X509(cert_bio, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *key CLEANUP(pkey_free_p) =
+        key_bio ? PEM_read_bio_PrivateKey(key_bio, NULL, NULL, NULL) : NULL;
+    bool fits = cert && key && X509_check_private_key(cert, key) == 1;
+    ERR_clear_error();
+    return fits ? 0 : err_set(err, ERR_INVALID, "the certificate and its key do not fit");
+}

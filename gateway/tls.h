@@ -22,8 +22,12 @@ int gateway_make_certificate(const char *const *dns_names, const char *const *ad
 void gateway_certificate_free(struct gateway_certificate *c);
 
 /* How long a certificate is still valid, in seconds (negative: it has ended). ERR_INVALID: not a
- * certificate. A controller makes a new one in time and restarts the gateway. */
+ * certificate. A controller makes a new one in time, and the gateway goes on with it. */
 int gateway_certificate_left(const char *cert_pem, int64_t *ret_seconds, struct err *err)
+    must_check;
+
+/* That the key is the certificate's. ERR_INVALID. */
+int gateway_certificate_check(const char *cert_pem, const char *key_pem, struct err *err)
     must_check;
 
 #endif

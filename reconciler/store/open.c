@@ -8,11 +8,13 @@
 #include "kube/secret.h"
 #include "reconciler/store/owner.h"
 #include "store/layout.h"
+#include "store/lock.h"
 
 enum {
     PASSWORD_MIN = 22 /* characters: 128 bits in base64's alphabet */,
     MOVER_PASSWORD_BYTES = 32,
-    RETRY_SECONDS = 30 /* a reconcile is a thread of the pool: it is called again */
+    RETRY_SECONDS = 30, /* a reconcile is a thread of the pool: it is called again */
+    SOON_SECONDS = 5
 };
 
 /* ---- which store ---- */
@@ -236,7 +238,7 @@ static int open_repository(struct context *cx, struct opened *o, const char *pas
 
 /* Whether the repository may be written. A clusterName that is our own uid is nobody else's. */
 static int find_owner(struct context *cx, const struct kube_object *store, struct opened *o,
-                      const char *cluster, struct err *err)
+                      const char *cluster, unsigned seconds, struct err *err)
 {
     struct buf path CLEANUP(buf_free) = {0};
     struct backend *b CLEANUP(backend_close_p) = NULL;
@@ -250,7 +252,7 @@ static int find_owner(struct context *cx, const struct kube_object *store, struc
     /* A repository that is not there yet would be made in the path of whoever made its sibling. */
     if (!*o->owner && layout_repository(&path, cluster, LAYOUT_CLUSTER, err) == 0 &&
         !streq(path.p, o->path) &&
-        (store_place_open(cx, &o->place, path.p, RETRY_SECONDS, &b, err) < 0 ||
+        (store_place_open(cx, &o->place, path.p, seconds, &b, err) < 0 ||
          store_owner_read(b, cx->cluster, o->owner, sizeof o->owner, err) < 0))
         return -1;
     if (!*o->owner && store_owner_is_uid(cluster))
@@ -261,7 +263,8 @@ static int find_owner(struct context *cx, const struct kube_object *store, struc
 }
 
 static int open_all(struct context *cx, struct arena *a, const struct kube_object *store,
-                    const char *ns, bool create, struct opened *o, struct err *err)
+                    const char *ns, bool create, unsigned seconds, struct opened *o,
+                    struct err *err)
 {
     const char *cluster = raw_text(a, store->raw, "spec", "clusterName", NULL), *password;
     struct buf path CLEANUP(buf_free) = {0};
@@ -273,8 +276,8 @@ static int open_all(struct context *cx, struct arena *a, const struct kube_objec
         return -1;
     snprintf(o->store, sizeof o->store, "%s", store->name);
     snprintf(o->path, sizeof o->path, "%s", path.p);
-    if (store_place_open(cx, &o->place, o->path, RETRY_SECONDS, &o->backend, err) < 0 ||
-        find_owner(cx, store, o, cluster, err) < 0 ||
+    if (store_place_open(cx, &o->place, o->path, seconds, &o->backend, err) < 0 ||
+        find_owner(cx, store, o, cluster, seconds, err) < 0 ||
         (!o->read_only && mover_password(cx, a, ns, create, o, err) < 0) ||
         open_repository(cx, o, password, ns, create, err) < 0 ||
         (!o->read_only && o->mover_password[0] && find_mover_key(o, ns, cx, err) < 0) ||
@@ -293,18 +296,47 @@ static int read_store(struct context *cx, struct arena *a, const char *name,
     return -1;
 }
 
-int store_open(struct context *cx, struct arena *a, const char *store, const char *ns, bool create,
-               struct opened *ret, struct err *err)
+static int open_within(struct context *cx, struct arena *a, const char *store, const char *ns,
+                       bool create, unsigned seconds, struct opened *ret, struct err *err)
 {
     struct opened o CLEANUP(store_close) = {0};
     struct kube_object object;
     const char *name;
     if (store_resolve(cx, a, store, &name, err) < 0 || read_store(cx, a, name, &object, err) < 0 ||
-        open_all(cx, a, &object, ns, create, &o, err) < 0)
+        open_all(cx, a, &object, ns, create, seconds, &o, err) < 0)
         return -1;
     *ret = o;
     o = (struct opened){0};
     return 0;
+}
+
+int store_open(struct context *cx, struct arena *a, const char *store, const char *ns, bool create,
+               struct opened *ret, struct err *err)
+{
+    return open_within(cx, a, store, ns, create, RETRY_SECONDS, ret, err);
+}
+
+int store_open_soon(struct context *cx, struct arena *a, const char *store, const char *ns,
+                    bool create, struct opened *ret, struct err *err)
+{
+    return open_within(cx, a, store, ns, create, SOON_SECONDS, ret, err);
+}
+
+int store_prove(struct context *cx, struct opened *o, struct err *err)
+{
+    struct buf holder CLEANUP(buf_free) = {0};
+    struct lock *lock;
+    lock_identity(&holder, cx->cluster, cx->ns, cx->instance, cx->instance_uid);
+    struct lock_options options = {.hostname = holder.p, .username = "gleaner"};
+    struct err why;
+    if (lock_acquire(o->repo, &options, &lock, &why) < 0) {
+        if (why.kind == ERR_BUSY && !why.http)
+            return 0;
+        if (err)
+            *err = why;
+        return -1;
+    }
+    return lock_release(lock, err);
 }
 
 void store_close(struct opened *o)

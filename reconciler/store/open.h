@@ -38,10 +38,17 @@ struct opened {
  * says no, in words; UNAVAILABLE: the store cannot be reached. */
 int store_open(struct context *cx, struct arena *a, const char *store, const char *ns, bool create,
                struct opened *ret, struct err *err) must_check;
+/* As store_open, and gives up after a few seconds where the other would try for longer. */
+int store_open_soon(struct context *cx, struct arena *a, const char *store, const char *ns,
+                    bool create, struct opened *ret, struct err *err) must_check;
 void store_close(struct opened *o); /* accepts a zeroed one; fit for CLEANUP */
 
 /* REFUSED, with the reason in words, if nothing may be written there: ask before taking a lock. */
 int store_may_write(const struct opened *o, struct err *err) must_check;
+
+/* That files can be written, listed and removed: takes a lock and gives it back; nothing stays
+ * behind. A repository that somebody else has locked for himself counts as proven. */
+int store_prove(struct context *cx, struct opened *o, struct err *err) must_check;
 
 /* Reads the store's credentials again and goes on with them, for whoever keeps a repository open
  * for long. REFUSED: the BackupStore names another place now. */
