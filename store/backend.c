@@ -107,6 +107,13 @@ int backend_list_ids(struct backend *b, enum backend_type type, bool empty_too, 
     return backend_list(b, type, collect, &c, err);
 }
 
+int backend_foresee(struct backend *b, struct err *err)
+{
+    if (b->ops->foresee && b->ops->foresee(b, err) < 0)
+        return err_wrap(err, "listing (%s)", b->ops->name);
+    return 0;
+}
+
 int backend_remove(struct backend *b, const struct backend_file *f, struct err *err)
 {
     return b->ops->remove(b, f, err) < 0 ? wrap(b, f, "removing", err) : 0;

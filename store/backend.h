@@ -48,6 +48,8 @@ struct backend_ops {
      * the repository itself is there (ERR_NOT_FOUND otherwise). */
     int (*list)(struct backend *b, enum backend_type type, backend_list_fn *fn, void *ctx,
                 struct err *err);
+    /* May be NULL: see backend_foresee. */
+    int (*foresee)(struct backend *b, struct err *err);
     /* A missing file is success. */
     int (*remove)(struct backend *b, const struct backend_file *f, struct err *err);
     void (*close)(struct backend *b);
@@ -84,6 +86,12 @@ int backend_stat(struct backend *b, const struct backend_file *f, uint64_t *ret_
                  struct err *err) must_check;
 int backend_list(struct backend *b, enum backend_type type, backend_list_fn *fn, void *ctx,
                  struct err *err) must_check;
+
+/* Announces lists of several types. Where a list costs a round trip, all types but data are listed
+ * now, in one request, and the next list of each is answered by that: once, within a few seconds,
+ * and not after a file of the type was saved or removed through b. Call it after whatever such a
+ * list shall show (a lock of one's own). Elsewhere it does nothing. */
+int backend_foresee(struct backend *b, struct err *err) must_check;
 
 /* Appends the ids of all files of a type, at most max of them (ERR_TOO_LARGE). Empty files are
  * passed over unless empty_too: a lock or key of no bytes was never written, and restic passes over

@@ -18,7 +18,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RETRY_SECONDS = 900, FIRST_SECONDS = 30, EXTRA_MAX = 2, CORRECTIONS_MAX = 3 };
+enum {
+    AHEAD_MS = 10000,
+    RETRY_SECONDS = 900,
+    FIRST_SECONDS = 30,
+    EXTRA_MAX = 2,
+    CORRECTIONS_MAX = 3
+};
 
 struct s3 {
     struct backend base;
@@ -29,7 +35,12 @@ struct s3 {
     pthread_mutex_t lock; /* guards what follows and place.region */
     int64_t skew_ms;      /* the server's clock less ours, where that matters */
     bool must_exist;      /* the bucket; never changes */
-    bool there;           /* the repository has been seen or made: an empty list is an empty list */
+    /* Lists that were taken ahead: each is given once. */
+    struct s3_entries ahead[BACKEND_TYPES];
+    bool has_ahead[BACKEND_TYPES];
+    int64_t ahead_ms;
+    bool no_ahead; /* one page does not hold them all */
+    bool there;    /* the repository has been seen or made: an empty list is an empty list */
 };
 
 /* One request: what is signed, and what the server said. */
@@ -451,6 +462,81 @@ static int save_config(struct backend *b, const struct backend_file *f, const vo
     return 0;
 }
 
+static void drop_ahead(struct s3 *s3, enum backend_type type)
+{
+    pthread_mutex_lock(&s3->lock);
+    s3->has_ahead[type] = false;
+    vec_free(&s3->ahead[type]);
+    pthread_mutex_unlock(&s3->lock);
+}
+
+/* The list that was taken ahead, if there is one that is not too old. */
+static bool take_ahead(struct s3 *s3, enum backend_type type, struct s3_entries *ret)
+{
+    pthread_mutex_lock(&s3->lock);
+    bool has = s3->has_ahead[type] && clock_mono_ms() - s3->ahead_ms < AHEAD_MS;
+    if (has) {
+        s3->has_ahead[type] = false;
+        *ret = s3->ahead[type];
+        s3->ahead[type] = (struct s3_entries){0};
+    }
+    pthread_mutex_unlock(&s3->lock);
+    if (!has)
+        drop_ahead(s3, type);
+    return has;
+}
+
+/* What is sorted behind data/: index, keys, locks, snapshots. A page that goes on, among files that
+ * are not ours or very many that are, is not worth the other pages. */
+static int foresee(struct s3 *s3, struct s3_entries entries[BACKEND_TYPES], bool *ret_whole,
+                   struct err *err)
+{
+    struct call c CLEANUP(call_free);
+    struct http_answer a = {0};
+    struct buf text CLEANUP(buf_free) = {0}, next CLEANUP(buf_free) = {0};
+    char *after CLEANUP(free_p) = xasprintf("%sdata0", s3->place.prefix);
+    struct sigv4_pair query[] = {{STR("list-type"), STR("2")},
+                                 {STR("prefix"), str_of(s3->place.prefix)},
+                                 {STR("start-after"), str_of(after)}};
+    call_begin(&c, s3, HTTP_GET, NULL, query, ARRAY_LEN(query));
+    c.request.out = &text;
+    c.request.max = STORE_S3_PAGE_MAX;
+    if (call_do(&c, &a, err) < 0)
+        return -1;
+    if (a.status != 200)
+        return refuse(&c, &a, err);
+    if (s3_list_page_all(buf_view(&text), s3->place.prefix, STORE_S3_FILES_MAX, entries, &next,
+                         err) < 0)
+        return -1;
+    *ret_whole = next.n == 0;
+    return 0;
+}
+
+static int s3_foresee(struct backend *b, struct err *err)
+{
+    struct s3 *s3 = s3_of(b);
+    struct s3_entries entries[BACKEND_TYPES] = {0};
+    bool whole = false;
+    int64_t now = clock_mono_ms();
+    pthread_mutex_lock(&s3->lock);
+    bool useless = s3->no_ahead;
+    pthread_mutex_unlock(&s3->lock);
+    int r = useless ? 0 : foresee(s3, entries, &whole, err);
+    pthread_mutex_lock(&s3->lock);
+    s3->no_ahead |= r == 0 && !whole;
+    s3->ahead_ms = now;
+    for (int t = 0; t < BACKEND_TYPES; t++) {
+        struct s3_entries old = s3->ahead[t];
+        s3->has_ahead[t] = r == 0 && whole && t != BACKEND_CONFIG && t != BACKEND_DATA;
+        s3->ahead[t] = s3->has_ahead[t] ? entries[t] : old;
+        entries[t] = s3->has_ahead[t] ? old : entries[t];
+    }
+    pthread_mutex_unlock(&s3->lock);
+    for (int t = 0; t < BACKEND_TYPES; t++)
+        vec_free(&entries[t]);
+    return r;
+}
+
 static int s3_save(struct backend *b, const struct backend_file *f, const void *p, size_t n,
                    struct err *err)
 {
@@ -459,6 +545,7 @@ static int s3_save(struct backend *b, const struct backend_file *f, const void *
     if (f->type == BACKEND_CONFIG)
         return save_config(b, f, p, n, err);
     int r = put(s3_of(b), f, &f->id, p, n, false, &c, &a, err);
+    drop_ahead(s3_of(b), f->type);
     return r > 0 ? refuse(&c, &a, err) : r;
 }
 
@@ -511,7 +598,11 @@ static int s3_list(struct backend *b, enum backend_type type, backend_list_fn *f
     struct s3 *s3 = s3_of(b);
     struct s3_entries entries = {0};
     uint64_t size;
-    int r = collect(s3, type, &entries, err);
+    int r = 0;
+    if (take_ahead(s3, type, &entries))
+        s3_list_sort(&entries);
+    else
+        r = collect(s3, type, &entries, err);
     if (r == 0 && entries.n == 0 && !is_there(s3))
         r = s3_stat(b, &(struct backend_file){.type = BACKEND_CONFIG}, &size, err);
     for (size_t i = 0; r == 0 && i < entries.n; i++)
@@ -525,7 +616,9 @@ static int s3_remove(struct backend *b, const struct backend_file *f, struct err
     struct call c CLEANUP(call_free);
     struct http_answer a = {0};
     file_call(&c, s3_of(b), HTTP_DELETE, f);
-    if (call_do(&c, &a, err) < 0)
+    int r = call_do(&c, &a, err);
+    drop_ahead(s3_of(b), f->type);
+    if (r < 0)
         return -1;
     return a.status == 200 || a.status == 204 || a.status == 404 ? 0 : refuse(&c, &a, err);
 }
@@ -537,6 +630,8 @@ static void s3_close(struct backend *b)
         http_free(s3->http);
     s3_credentials_free(s3->credentials);
     s3_place_free(&s3->place);
+    for (int t = 0; t < BACKEND_TYPES; t++)
+        vec_free(&s3->ahead[t]);
     breaker_free(s3->breaker);
     pthread_mutex_destroy(&s3->lock);
     free(s3);
@@ -549,6 +644,7 @@ static const struct backend_ops s3_ops = {
     .load = s3_load,
     .stat = s3_stat,
     .list = s3_list,
+    .foresee = s3_foresee,
     .remove = s3_remove,
     .close = s3_close,
 };

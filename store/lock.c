@@ -43,8 +43,9 @@ static int load_one(struct repository *repo, const struct store_id *id, struct a
     return 0;
 }
 
-static int list_locks(struct repository *repo, struct arena *a, bool strict,
-                      struct lock_list *ret_list, struct err *err)
+/* own (may be NULL) is left out. */
+static int list_locks(struct repository *repo, struct arena *a, const struct store_id *own,
+                      bool strict, struct lock_list *ret_list, struct err *err)
 {
     struct store_ids ids = {0};
     int r =
@@ -53,6 +54,8 @@ static int list_locks(struct repository *repo, struct arena *a, bool strict,
     size_t n = 0;
     for (size_t i = 0; r == 0 && i < ids.n; i++) {
         struct err why = {0};
+        if (own && store_id_equal(own, &ids.p[i]))
+            continue;
         if (load_one(repo, &ids.p[i], a, &list[n], &why) == 0) {
             n++;
         } else if (why.kind != ERR_NOT_FOUND && strict) { /* not found: released since the list */
@@ -70,7 +73,7 @@ static int list_locks(struct repository *repo, struct arena *a, bool strict,
 int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *ret_list,
                   struct err *err)
 {
-    return list_locks(repo, a, false, ret_list, err);
+    return list_locks(repo, a, NULL, false, ret_list, err);
 }
 
 static int write_file(const struct lock *l, struct store_id *ret_id, struct err *err)
@@ -120,12 +123,11 @@ static int check_conflicts(struct repository *repo, const struct lock_options *o
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
-    if (list_locks(repo, a, true, &list, err) < 0)
+    if (list_locks(repo, a, own, true, &list, err) < 0)
         return -1;
     for (size_t i = 0; i < list.n; i++) {
         const struct lock_info *info = &list.p[i];
-        if ((own && store_id_equal(own, &info->id)) || !(o->exclusive || info->exclusive) ||
-            is_dead(info, o))
+        if (!(o->exclusive || info->exclusive) || is_dead(info, o))
             continue;
         char hex[STORE_ID_HEX], when[CLOCK_RFC3339];
         store_id_hex(&info->id, hex);
@@ -169,7 +171,9 @@ int lock_acquire(struct repository *repo, const struct lock_options *o, struct l
         return -1;
     l->refreshed_ms = now;
     wait_ms(o->settle_ms ? o->settle_ms : LOCK_SETTLE_MS);
-    if (check_conflicts(repo, o, &l->id, err) < 0) {
+    /* The lists of snapshots and indexes that follow are of a time when the lock is there. */
+    if (backend_foresee(repository_backend(repo), err) < 0 ||
+        check_conflicts(repo, o, &l->id, err) < 0) {
         (void)remove_file(repo, &l->id, NULL);
         return -1;
     }
@@ -270,7 +274,7 @@ int lock_confirm_holder(struct repository *repo, const char *hostname, struct er
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
-    if (list_locks(repo, a, false, &list, err) < 0)
+    if (list_locks(repo, a, NULL, false, &list, err) < 0)
         return -1;
     for (size_t i = 0; i < list.n; i++) {
         int64_t age = clock_wall_ms() - list.p[i].time_ms;
@@ -285,7 +289,7 @@ int lock_sweep(struct repository *repo, const struct lock_options *options, stru
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
     int removed = 0;
-    if (list_locks(repo, a, false, &list, err) < 0)
+    if (list_locks(repo, a, NULL, false, &list, err) < 0)
         return -1;
     for (size_t i = 0; i < list.n; i++) {
         bool own = options->own_left_over && streq(list.p[i].hostname, options->hostname);

@@ -52,10 +52,11 @@ void repository_close(struct repository *repo)
     if (!repo)
         return;
     repository_queue_end(repo);
-    for (int t = 0; t < 2; t++) {
+    for (int t = 0; t < 2; t++)
         pack_free(repo->open[t]);
-        buf_free(&repo->windows[t].bytes);
-    }
+    for (int i = 0; i < READ_WINDOWS; i++)
+        buf_free(&repo->windows[i].bytes);
+    vec_free(&repo->written);
     for (size_t i = 0; i < repo->unindexed.n; i++)
         pack_free(repo->unindexed.p[i]);
     vec_free(&repo->unindexed);
@@ -122,7 +123,9 @@ static int find_key(struct backend *b, const char *password, const struct store_
         return 0;
     }
     struct store_ids ids = {0};
-    int r = backend_list_ids(b, BACKEND_KEY, false, STORE_KEYS_MAX, &ids, err);
+    int r = backend_foresee(b, err);
+    if (r == 0)
+        r = backend_list_ids(b, BACKEND_KEY, false, STORE_KEYS_MAX, &ids, err);
     bool found = false;
     size_t tried = 0;
     struct err first_failure = {0};
@@ -258,13 +261,16 @@ int repository_init(struct backend *b, const struct repository_key *keys, size_t
                            err);
 }
 
-static int load_config(struct repository *repo, struct err *err)
+static int load_config(struct backend *b, struct buf *sealed, struct err *err)
 {
-    struct buf sealed CLEANUP(buf_free) = {0}, text CLEANUP(buf_free) = {0};
-    if (backend_load_all(repo->backend, &(struct backend_file){.type = BACKEND_CONFIG},
-                         STORE_SMALL_FILE_MAX, &sealed, err) < 0)
-        return -1;
-    if (crypto_open(&repo->key, sealed.p, sealed.n, &text, err) < 0)
+    return backend_load_all(b, &(struct backend_file){.type = BACKEND_CONFIG}, STORE_SMALL_FILE_MAX,
+                            sealed, err);
+}
+
+static int open_config(struct repository *repo, const struct buf *sealed, struct err *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    if (crypto_open(&repo->key, sealed->p, sealed->n, &text, err) < 0)
         return err_set(err, ERR_CORRUPT,
                        "the repository's config does not fit its key files: it is damaged");
     return store_config_parse(buf_view(&text), &repo->config, err);
@@ -274,13 +280,13 @@ int repository_open(struct backend *b, const char *password,
                     const struct repository_options *options, struct repository **ret_repo,
                     struct err *err)
 {
-    uint64_t size;
-    if (backend_stat(b, &(struct backend_file){.type = BACKEND_CONFIG}, &size, err) < 0)
+    struct buf config CLEANUP(buf_free) = {0};
+    if (load_config(b, &config, err) < 0)
         return err && err->kind == ERR_NOT_FOUND ? err_wrap(err, "there is no repository") : -1;
     struct repository *repo CLEANUP(repository_close_p) = new_repository(b, options);
     if (find_key(b, password, options ? options->key_hint : NULL, &repo->key, &repo->key_id, err) <
             0 ||
-        load_config(repo, err) < 0)
+        open_config(repo, &config, err) < 0)
         return -1;
     *ret_repo = TAKE(repo);
     return 0;
@@ -292,7 +298,8 @@ int repository_reopen(struct repository *from, struct repository **ret_repo, str
     struct repository *repo CLEANUP(repository_close_p) = new_repository(from->backend, &options);
     repo->key = from->key;
     repo->key_id = from->key_id;
-    if (load_config(repo, err) < 0)
+    struct buf config CLEANUP(buf_free) = {0};
+    if (load_config(repo->backend, &config, err) < 0 || open_config(repo, &config, err) < 0)
         return -1;
     *ret_repo = TAKE(repo);
     return 0;

@@ -14,8 +14,11 @@
 
 /* The last range that was read for a small blob: its neighbours in the pack are likely to follow.
  */
+enum { READ_WINDOWS = 3 }; /* one for data, the rest for trees */
+
 struct read_window {
     bool valid;
+    uint64_t used; /* the greater, the later */
     uint32_t pack;
     uint64_t offset;
     struct buf bytes;
@@ -54,6 +57,7 @@ struct repository {
 
     pthread_mutex_t index_lock; /* one load of the index at a time; taken before `lock` */
     struct map *index_files;    /* ids of index files that were read or written; under index_lock */
+    struct store_ids written;   /* those of them that we wrote and did not read back; likewise */
 
     pthread_mutex_t lock; /* everything below */
     pthread_cond_t idle;  /* busy became 0 */
@@ -70,8 +74,9 @@ struct repository {
     struct err failure;
     struct work *works; /* free */
     struct queue queue;
-    struct read_window windows[2];
+    struct read_window windows[READ_WINDOWS];
     struct repository_stats stats;
+    uint64_t reads; /* of windows */
 };
 
 /* Working memory for one blob; give it back. */
@@ -102,6 +107,11 @@ int repository_add_sealed(struct repository *repo, enum blob_type type, const st
  * given up meanwhile. */
 int repository_send_packs(struct repository *repo, struct pack *full[2], struct err *err)
     must_check;
+
+/* Lists the index files. 1: they are those that were read or written here, and what was written
+ * here reads back as it is remembered: the index in memory is what another process would read. 0:
+ * it is not, open the repository anew. ERR_CORRUPT. */
+int repository_prove_index(struct repository *repo, struct err *err) must_check;
 
 /* ---- the queue, all under the lock ---- */
 

@@ -6,6 +6,9 @@
 
 enum { SMALL_BLOB = 128 << 10, WINDOW = 512 << 10, COPIES = 8 };
 
+/* A pack of trees is read as a whole: who wants one of them wants most. */
+enum { WHOLE_PACK = STORE_TREE_PACK_TARGET + (512 << 10) };
+
 int blob_open(const struct crypto_key *key, struct work *w, const void *sealed, size_t n,
               uint32_t plain, const struct store_id *id, struct buf *out, struct err *err)
 {
@@ -39,12 +42,21 @@ static size_t find_copies(struct repository *repo, enum blob_type type, const st
     return n;
 }
 
+static int first_window(enum blob_type type)
+{
+    return type == BLOB_TREE ? 1 : 0;
+}
+
+static int last_window(enum blob_type type)
+{
+    return type == BLOB_TREE ? READ_WINDOWS - 1 : 0;
+}
+
 /* Takes the sealed bytes from memory, if they are there. Under the lock. */
 static bool take_from_memory(struct repository *repo, enum blob_type type,
                              const struct index_place *place, struct buf *out)
 {
     const struct index_pack *pack = index_pack(repo->index, place->pack);
-    const struct read_window *window = &repo->windows[type];
     buf_reset(out);
     if (pack->state == PACK_IN_MEMORY) {
         memcpy(bytes_room(out, place->length), pack->memory->bytes.p + place->offset,
@@ -52,13 +64,28 @@ static bool take_from_memory(struct repository *repo, enum blob_type type,
         bytes_grow(out, place->length);
         return true;
     }
-    if (!window->valid || window->pack != place->pack || place->offset < window->offset ||
-        place->offset + (uint64_t)place->length > window->offset + window->bytes.n)
-        return false;
-    memcpy(bytes_room(out, place->length), window->bytes.p + (place->offset - window->offset),
-           place->length);
-    bytes_grow(out, place->length);
-    return true;
+    for (int i = first_window(type); i <= last_window(type); i++) {
+        struct read_window *w = &repo->windows[i];
+        if (!w->valid || w->pack != place->pack || place->offset < w->offset ||
+            place->offset + (uint64_t)place->length > w->offset + w->bytes.n)
+            continue;
+        memcpy(bytes_room(out, place->length), w->bytes.p + (place->offset - w->offset),
+               place->length);
+        bytes_grow(out, place->length);
+        w->used = ++repo->reads;
+        return true;
+    }
+    return false;
+}
+
+/* The window that was not used for longest. */
+static struct read_window *oldest_window(struct repository *repo, enum blob_type type)
+{
+    struct read_window *oldest = &repo->windows[first_window(type)];
+    for (int i = first_window(type); i <= last_window(type); i++)
+        if (repo->windows[i].used < oldest->used)
+            oldest = &repo->windows[i];
+    return oldest;
 }
 
 /* Reads the neighbourhood of a small blob, for the blobs that are asked for next. */
@@ -71,14 +98,16 @@ static bool read_window(struct repository *repo, enum blob_type type,
         return false;
     struct buf bytes CLEANUP(buf_free) = {0};
     struct err ignored;
-    size_t n = (size_t)MIN((uint64_t)WINDOW, pack_size - place->offset);
-    if (backend_load_range(repo->backend, file, place->offset, n, &bytes, &ignored) < 0)
+    uint64_t from = place->offset, n = MIN((uint64_t)WINDOW, pack_size - from);
+    if (type == BLOB_TREE && pack_size <= WHOLE_PACK)
+        from = 0, n = pack_size;
+    if (backend_load_range(repo->backend, file, from, (size_t)n, &bytes, &ignored) < 0)
         return false; /* the exact range may still be there */
-    buf_add(out, bytes.p, place->length);
+    buf_add(out, bytes.p + (place->offset - from), place->length);
     pthread_mutex_lock(&repo->lock);
-    struct read_window *w = &repo->windows[type];
+    struct read_window *w = oldest_window(repo, type);
     struct buf old = w->bytes;
-    *w = (struct read_window){true, place->pack, place->offset, bytes};
+    *w = (struct read_window){true, ++repo->reads, place->pack, from, bytes};
     bytes = old;
     pthread_mutex_unlock(&repo->lock);
     return true;

@@ -95,6 +95,9 @@ static int send_index(struct repository *repo, struct pack **packs, size_t n, st
     if (repository_save_file(repo, BACKEND_INDEX, buf_view(&text), &id, err) < 0)
         return err_wrap(err, "writing an index file");
     repository_know_index(repo, &id);
+    pthread_mutex_lock(&repo->index_lock);
+    *vec_add(&repo->written) = id;
+    pthread_mutex_unlock(&repo->index_lock);
     return 0;
 }
 

@@ -7,7 +7,7 @@
 
 struct page {
     const char *prefix;
-    enum backend_type type;
+    enum backend_type type; /* BACKEND_TYPES: all, and `entries` is an array of them */
     size_t max;
     struct s3_entries *entries;
     struct buf *next;
@@ -16,15 +16,28 @@ struct page {
     bool has_size, root, answered, truncated;
 };
 
+static bool is_below(const struct page *page, str key, enum backend_type type)
+{
+    struct buf folder CLEANUP(buf_free) = {0};
+    buf_printf(&folder, "%s%s/", page->prefix, layout_type_name(type));
+    return str_starts(key, folder.p);
+}
+
 static int add_entry(struct page *page, struct err *err)
 {
     str key = buf_view(&page->key);
-    struct buf folder CLEANUP(buf_free) = {0};
     struct buf own CLEANUP(buf_free) = {0};
-    buf_printf(&folder, "%s%s/", page->prefix, layout_type_name(page->type));
-    if (!str_starts(key, folder.p))
+    enum backend_type type = page->type;
+    if (type == BACKEND_TYPES) {
+        for (type = BACKEND_KEY; type < BACKEND_TYPES && !is_below(page, key, type);)
+            type++;
+        if (type == BACKEND_TYPES && str_starts(key, page->prefix))
+            return 0;
+    }
+    if (type == BACKEND_TYPES || !is_below(page, key, type))
         return err_set(err, ERR_CORRUPT, "the server listed an object that was not asked for");
-    struct backend_file f = {.type = page->type};
+    struct backend_file f = {.type = type};
+    struct s3_entries *entries = page->entries + (page->type == BACKEND_TYPES ? type : 0);
     str id = key;
     for (str rest = key; rest.p;)
         id = str_cut(&rest, '/');
@@ -36,9 +49,9 @@ static int add_entry(struct page *page, struct err *err)
         return 0;
     if (!page->has_size)
         return err_set(err, ERR_CORRUPT, "the server listed an object without its size");
-    if (page->entries->n >= page->max)
+    if (entries->n >= page->max)
         return err_set(err, ERR_TOO_LARGE, "there are more than %zu files", page->max);
-    *vec_add(page->entries) = (struct s3_entry){f.id, page->size};
+    *vec_add(entries) = (struct s3_entry){f.id, page->size};
     return 0;
 }
 
@@ -65,6 +78,12 @@ static int close_element(struct page *page, const struct xml_in *in, struct err 
         page->root = true;
     }
     return 0;
+}
+
+int s3_list_page_all(str text, const char *prefix, size_t max,
+                     struct s3_entries entries[BACKEND_TYPES], struct buf *next, struct err *err)
+{
+    return s3_list_page(text, prefix, BACKEND_TYPES, max, entries, next, err);
 }
 
 int s3_list_page(str text, const char *prefix, enum backend_type type, size_t max,

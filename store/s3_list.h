@@ -21,6 +21,12 @@ struct s3_entries {
 int s3_list_page(str text, const char *prefix, enum backend_type type, size_t max,
                  struct s3_entries *entries, struct buf *next, struct err *err) must_check;
 
+/* The same of a page that holds all types: entries[type]; objects that are no file of a repository
+ * are passed over. */
+int s3_list_page_all(str text, const char *prefix, size_t max,
+                     struct s3_entries entries[BACKEND_TYPES], struct buf *next, struct err *err)
+    must_check;
+
 /* Orders by id, leaves one of each. */
 void s3_list_sort(struct s3_entries *entries);
 

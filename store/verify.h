@@ -29,8 +29,9 @@ int verify_snapshot(struct repository *repo, const struct store_id *snapshot,
                     const struct verify_options *options, struct verify_result *ret_result,
                     struct err *err) must_check;
 
-/* The same through a repository opened anew, as another process would see it now: list the
- * snapshots, find it, load the index, verify. What "Completed" must have passed. */
+/* The same as another process would see it now: list the snapshots, find it, list the index files,
+ * read those that were not read since they were written, verify. Flush first, or the repository is
+ * opened anew and all of its index read once more. What "Completed" must have passed. */
 int verify_read_back(struct repository *repo, const struct store_id *snapshot,
                      const struct verify_options *options, struct verify_result *ret_result,
                      struct err *err) must_check;

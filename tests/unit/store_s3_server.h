@@ -114,6 +114,7 @@ static inline enum MHD_Result s3_list(struct MHD_Connection *c)
     struct buf out CLEANUP(buf_free) = {0};
     const char *prefix = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "prefix");
     const char *token = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "continuation-token");
+    const char *after = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "start-after");
     size_t at = token ? strtoul(token, NULL, 10) : 0, n = 0;
     struct s3_object *all = s3_server.objects.p;
     if (s3_server.list_words)
@@ -122,7 +123,8 @@ static inline enum MHD_Result s3_list(struct MHD_Connection *c)
         qsort(all, s3_server.objects.n, sizeof *all, s3_compare);
     buf_puts(&out, "<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://x/\"><Name>b</Name>");
     for (; at < s3_server.objects.n && n < s3_server.page && !s3_server.list_nothing; at++) {
-        if (!str_starts(str_of(all[at].key), prefix ? prefix : ""))
+        if (!str_starts(str_of(all[at].key), prefix ? prefix : "") ||
+            (after && strcmp(all[at].key, after) <= 0))
             continue;
         for (int i = 0; i <= s3_server.list_twice; i++)
             s3_entry(&out, all[at].key, all[at].body.n);
