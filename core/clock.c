@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
-static _Atomic(int64_t (*)(void)) override;
+static _Atomic(int64_t (*)(void)) override, override_wall;
 
 static int64_t read_clock(clockid_t id)
 {
@@ -15,7 +15,9 @@ static int64_t read_clock(clockid_t id)
 
 int64_t clock_wall_ms(void)
 {
-    int64_t (*now)(void) = atomic_load(&override);
+    int64_t (*now)(void) = atomic_load(&override_wall);
+    if (!now)
+        now = atomic_load(&override);
     return now ? now() : read_clock(CLOCK_REALTIME);
 }
 
@@ -25,9 +27,20 @@ int64_t clock_mono_ms(void)
     return now ? now() : read_clock(CLOCK_MONOTONIC);
 }
 
+int64_t clock_boot_ms(void)
+{
+    int64_t (*now)(void) = atomic_load(&override);
+    return now ? now() : read_clock(CLOCK_BOOTTIME);
+}
+
 void clock_override(int64_t (*now_ms)(void))
 {
     atomic_store(&override, now_ms);
+}
+
+void clock_override_wall(int64_t (*now_ms)(void))
+{
+    atomic_store(&override_wall, now_ms);
 }
 
 void clock_format(int64_t wall_ms, char out[CLOCK_RFC3339])

@@ -4,12 +4,16 @@
 
 #include "core/str.h"
 
-/* Milliseconds since the epoch (wall) and since some fixed point (monotonic). */
+/* Milliseconds since the epoch (wall) and since some fixed point (monotonic; boot also counts the
+ * time that the machine was suspended). */
 int64_t clock_wall_ms(void);
 int64_t clock_mono_ms(void);
+int64_t clock_boot_ms(void);
 
-/* Replaces both by a function (NULL: the real clocks again). For tests. */
+/* Replaces all by a function (NULL: the real clocks again); the wall clock alone, which is set by
+ * people and servers, by another. For tests. */
 void clock_override(int64_t (*now_ms)(void));
+void clock_override_wall(int64_t (*now_ms)(void));
 
 enum { CLOCK_RFC3339 = 32 }; /* room for any time that clock_format makes */
 

@@ -18,7 +18,8 @@ struct lock {
     bool exclusive;
     pthread_mutex_t mutex; /* below */
     struct store_id id;
-    int64_t refreshed_ms; /* wall clock: what others judge us by */
+    /* The wall clock is what others judge us by; the other one nobody sets. */
+    int64_t refreshed_wall_ms, refreshed_boot_ms;
     bool lost;
 };
 
@@ -26,6 +27,41 @@ void lock_identity(struct buf *out, const char *cluster, const char *namespace, 
                    const char *uid)
 {
     buf_printf(out, "%s/%s/%s/%s", cluster, namespace, pod, uid);
+}
+
+/* ---- since when a lock is known ---- */
+
+enum { SEEN_MAX = 1024 };
+
+struct seen {
+    struct store_id id;
+    int64_t first_ms, last_ms;
+};
+
+static struct {
+    pthread_mutex_t mutex;
+    struct seen p[SEEN_MAX];
+    size_t n;
+} seen = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+/* For how long this lock file has been there, as far as this process knows. */
+static int64_t note_seen(const struct store_id *id)
+{
+    int64_t now = clock_boot_ms();
+    pthread_mutex_lock(&seen.mutex);
+    size_t i = 0, oldest = 0;
+    while (i < seen.n && !store_id_equal(&seen.p[i].id, id)) {
+        oldest = seen.p[i].last_ms < seen.p[oldest].last_ms ? i : oldest;
+        i++;
+    }
+    if (i == seen.n) {
+        i = seen.n < SEEN_MAX ? seen.n++ : oldest;
+        seen.p[i] = (struct seen){.id = *id, .first_ms = now};
+    }
+    seen.p[i].last_ms = now;
+    int64_t first = seen.p[i].first_ms;
+    pthread_mutex_unlock(&seen.mutex);
+    return now - first;
 }
 
 /* ---- the files ---- */
@@ -40,6 +76,7 @@ static int load_one(struct repository *repo, const struct store_id *id, struct a
         lock_parse(buf_view(&text), a, ret, err) < 0)
         return err_wrap(err, "lock %.8s", hex);
     ret->id = *id;
+    ret->seen_ms = note_seen(id);
     return 0;
 }
 
@@ -76,16 +113,28 @@ int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *re
     return list_locks(repo, a, NULL, false, ret_list, err);
 }
 
-static int write_file(const struct lock *l, struct store_id *ret_id, struct err *err)
+static int write_file(const struct lock *l, int64_t now_ms, struct store_id *ret_id,
+                      struct err *err)
 {
     struct buf text CLEANUP(buf_free) = {0};
-    struct lock_info info = {.time_ms = clock_wall_ms(),
+    struct lock_info info = {.time_ms = now_ms,
                              .exclusive = l->exclusive,
                              .hostname = l->hostname,
                              .username = l->username,
                              .pid = getpid()};
     lock_text(&info, &text);
     return repository_save_file(l->repo, BACKEND_LOCK, buf_view(&text), ret_id, err);
+}
+
+/* Writes a lock file that becomes this lock's. */
+static int write_lock(struct lock *l, struct err *err)
+{
+    int64_t wall = clock_wall_ms(), boot = clock_boot_ms();
+    if (write_file(l, wall, &l->id, err) < 0)
+        return -1;
+    l->refreshed_wall_ms = wall;
+    l->refreshed_boot_ms = boot;
+    return 0;
 }
 
 static int remove_file(struct repository *repo, const struct store_id *id, struct err *err)
@@ -109,7 +158,7 @@ static bool is_dead(const struct lock_info *info, const struct lock_options *o)
     case LOCK_HOLDER_TERMINATED:
         return true;
     case LOCK_HOLDER_VANISHED:
-        return clock_wall_ms() - info->time_ms >= LOCK_STALE_MS;
+        return info->seen_ms >= LOCK_STALE_MS;
     case LOCK_HOLDER_UNKNOWN:
     case LOCK_HOLDER_ALIVE:
         break;
@@ -127,8 +176,13 @@ static int check_conflicts(struct repository *repo, const struct lock_options *o
         return -1;
     for (size_t i = 0; i < list.n; i++) {
         const struct lock_info *info = &list.p[i];
-        if (!(o->exclusive || info->exclusive) || is_dead(info, o))
+        if (!(o->exclusive || info->exclusive))
             continue;
+        if (is_dead(info, o)) {
+            if (remove_file(repo, &info->id, err) < 0)
+                return -1;
+            continue;
+        }
         char hex[STORE_ID_HEX], when[CLOCK_RFC3339];
         store_id_hex(&info->id, hex);
         clock_format(info->time_ms, when);
@@ -166,10 +220,8 @@ int lock_acquire(struct repository *repo, const struct lock_options *o, struct l
     l->hostname = xstrdup(o->hostname ? o->hostname : "");
     l->username = xstrdup(o->username ? o->username : "");
     l->exclusive = o->exclusive;
-    int64_t now = clock_wall_ms();
-    if (write_file(l, &l->id, err) < 0)
+    if (write_lock(l, err) < 0)
         return -1;
-    l->refreshed_ms = now;
     wait_ms(o->settle_ms ? o->settle_ms : LOCK_SETTLE_MS);
     /* The lists of snapshots and indexes that follow are of a time when the lock is there. */
     if (backend_foresee(repository_backend(repo), err) < 0 ||
@@ -189,14 +241,20 @@ static int lose(struct lock *l, const char *why, struct err *err)
     return err_set(err, ERR_GONE, "the lock of the repository is lost: %s; writing stops", why);
 }
 
-/* Too long ago, or in the future: the wall clock was set back, and others count by theirs. */
+/* Too long ago by either clock, or in the future: the wall clock was set, and stock restic judges
+ * us by it. The other one tells the truth also where the wall clock was set back, or the machine
+ * slept.
+ */
 static int check_age(struct lock *l, struct err *err)
 {
-    int64_t age = clock_wall_ms() - l->refreshed_ms;
+    int64_t wall = clock_wall_ms() - l->refreshed_wall_ms;
+    int64_t boot = clock_boot_ms() - l->refreshed_boot_ms;
     if (l->lost)
         return lose(l, "it was lost before", err);
-    if (age >= LOCK_STOP_MS || age <= -LOCK_STOP_MS)
+    if (boot >= LOCK_STOP_MS)
         return lose(l, "it was not refreshed for too long", err);
+    if (wall >= LOCK_STOP_MS || wall <= -LOCK_STOP_MS)
+        return lose(l, "this machine's clock was set, or it was not refreshed for too long", err);
     return 0;
 }
 
@@ -216,14 +274,9 @@ static int check_file(struct lock *l, struct err *err)
 
 static int refresh(struct lock *l, struct err *err)
 {
-    struct store_id id, old = l->id;
-    if (check_age(l, err) < 0 || check_file(l, err) < 0)
+    struct store_id old = l->id;
+    if (check_age(l, err) < 0 || check_file(l, err) < 0 || write_lock(l, err) < 0)
         return -1;
-    int64_t now = clock_wall_ms();
-    if (write_file(l, &id, err) < 0)
-        return -1;
-    l->id = id;
-    l->refreshed_ms = now;
     /* A file that stays behind is one lock too many, of this holder: it is judged as such. */
     (void)remove_file(l->repo, &old, NULL);
     return 0;
@@ -262,12 +315,12 @@ const struct store_id *lock_id(const struct lock *lock)
     return &lock->id;
 }
 
-int64_t lock_refreshed_ms(struct lock *lock)
+bool lock_refresh_due(struct lock *lock)
 {
     pthread_mutex_lock(&lock->mutex);
-    int64_t ms = lock->refreshed_ms;
+    bool due = clock_boot_ms() - lock->refreshed_boot_ms >= LOCK_REFRESH_MS;
     pthread_mutex_unlock(&lock->mutex);
-    return ms;
+    return due;
 }
 
 int lock_confirm_holder(struct repository *repo, const char *hostname, struct err *err)
@@ -276,11 +329,9 @@ int lock_confirm_holder(struct repository *repo, const char *hostname, struct er
     struct lock_list list;
     if (list_locks(repo, a, NULL, false, &list, err) < 0)
         return -1;
-    for (size_t i = 0; i < list.n; i++) {
-        int64_t age = clock_wall_ms() - list.p[i].time_ms;
-        if (streq(list.p[i].hostname, hostname) && age < LOCK_STOP_MS && age > -LOCK_STOP_MS)
+    for (size_t i = 0; i < list.n; i++)
+        if (streq(list.p[i].hostname, hostname) && list.p[i].seen_ms < LOCK_STOP_MS)
             return 0;
-    }
     return err_set(err, ERR_GONE, "the repository has no fresh lock of %s", hostname);
 }
 

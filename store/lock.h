@@ -1,7 +1,10 @@
 /* restic's locks. Stock `restic prune` obeys nothing else: a writer without one loses data.
  *
  * The host name of our locks is an identity "cluster/namespace/pod/uid", so that the dead can be
- * told from the slow. Only locks of our own cluster are ever judged, by the caller's knowledge. */
+ * told from the slow. Only locks of our own cluster are ever judged, by the caller's knowledge. The
+ * time that a lock names is for people: clocks may be wrong by any amount. How long a lock is
+ * unchanged is counted from when this process saw it first, by its own clock that nobody sets; who
+ * lives writes a new lock file every LOCK_REFRESH_MS. */
 #ifndef STORE_LOCK_H
 #define STORE_LOCK_H
 
@@ -13,13 +16,14 @@
 enum {
     LOCK_REFRESH_MS = 5 * 60 * 1000,       /* refresh at least this often */
     LOCK_STOP_MS = 22 * 60 * 1000 + 30000, /* without a refresh for so long a writer must stop */
-    LOCK_STALE_MS = 30 * 60 * 1000,        /* older locks of vanished holders count as dead */
-    LOCK_SETTLE_MS = 200                   /* between writing a lock and looking again */
+    LOCK_STALE_MS = 30 * 60 * 1000, /* locks of vanished holders, unchanged for so long, are dead */
+    LOCK_SETTLE_MS = 200            /* between writing a lock and looking again */
 };
 
 struct lock_info {
     struct store_id id;
     int64_t time_ms; /* wall clock of its holder */
+    int64_t seen_ms; /* for how long this process has seen it there */
     bool exclusive;
     const char *hostname, *username; /* never NULL; hostname is the identity if the lock is ours */
     int64_t pid;
@@ -34,7 +38,7 @@ enum lock_holder {
     LOCK_HOLDER_UNKNOWN, /* counts as alive */
     LOCK_HOLDER_ALIVE,
     LOCK_HOLDER_TERMINATED, /* the API reports that this very uid has ended: proof */
-    LOCK_HOLDER_VANISHED    /* no such pod: proof once the lock is LOCK_STALE_MS old */
+    LOCK_HOLDER_VANISHED    /* no such pod: proof once it was seen for LOCK_STALE_MS */
 };
 
 /* Asked for locks whose cluster is ours and whose identity is not our own. */
@@ -56,8 +60,9 @@ struct lock_options {
 struct lock;
 
 /* Lists the locks, writes ours, waits settle_ms, lists again. ERR_BUSY names the holder of a
- * conflicting lock (either of the two is exclusive) and leaves nothing behind. Locks of dead
- * holders do not count. The lock borrows the repository. Thread-safe. */
+ * conflicting lock (either of the two is exclusive) and leaves nothing behind. Conflicting locks
+ * of dead holders are removed first: should one be alive all the same, it sees that its lock is
+ * gone before it writes an index or a snapshot. The lock borrows the repository. Thread-safe. */
 int lock_acquire(struct repository *repo, const struct lock_options *options,
                  struct lock **ret_lock, struct err *err) must_check;
 
@@ -74,7 +79,7 @@ int lock_confirm(void *lock, struct err *err) must_check;
 int lock_release(struct lock *lock, struct err *err);
 
 const struct store_id *lock_id(const struct lock *lock);
-int64_t lock_refreshed_ms(struct lock *lock); /* wall clock of the last success */
+bool lock_refresh_due(struct lock *lock); /* LOCK_REFRESH_MS after the last success */
 
 /* All locks that can be read, in the arena. */
 struct lock_list {
@@ -85,7 +90,7 @@ int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *re
                   struct err *err) must_check;
 
 /* For a writer that works under another process's lock: that a lock with this host name is there
- * and was refreshed less than LOCK_STOP_MS ago. ERR_GONE. */
+ * and has not been seen unchanged for LOCK_STOP_MS. ERR_GONE. */
 int lock_confirm_holder(struct repository *repo, const char *hostname, struct err *err) must_check;
 
 /* Removes lock files of our own cluster whose holder is proven dead; how many. Never another's. */

@@ -186,7 +186,7 @@ static int session_new(struct backup_run *b, struct session **ret, struct err *e
 
 int backup_keep_lock(struct context *cx, struct session *s, struct err *err)
 {
-    if (clock_wall_ms() - lock_refreshed_ms(s->lock) < LOCK_REFRESH_MS)
+    if (!lock_refresh_due(s->lock))
         return 0;
     /* Credentials that are made for an hour do not last as long as a backup may. */
     return store_renew(cx, &s->opened, err) < 0 ? -1 : lock_refresh(s->lock, err);

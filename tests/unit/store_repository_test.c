@@ -7,10 +7,8 @@
 
 #include "store_support.h"
 
-#include "core/clock.h"
 #include "core/vec.h"
 #include "store/limits.h"
-#include "store/lock.h"
 #include "store/stream.h"
 #include "store/synthetic.h"
 #include "store/tree.h"
@@ -500,157 +498,14 @@ static void test_verify_sizes(void **state)
     tree_writer_free(w);
 }
 
-/* ---- locks ---- */
-
-static int64_t now_ms = 1767323045000;
-
-static int64_t fake_now(void)
-{
-    return now_ms;
-}
-
-static enum lock_holder judge_as(void *ctx, str namespace, str pod, str uid)
-{
-    assert_true(str_is(namespace, "ns") && str_is(pod, "pod") && str_is(uid, "uid"));
-    return *(enum lock_holder *)ctx;
-}
-
-static size_t count_locks(struct fixture *f)
-{
-    struct arena *a = arena_new();
-    struct lock_list list;
-    struct err err;
-    assert_int_equal(lock_list_all(f->repo, a, &list, &err), 0);
-    arena_free(a);
-    return list.n;
-}
-
-static void test_locks_conflict(void **state)
-{
-    struct fixture *f = *state;
-    struct lock_options shared = {.hostname = "c/ns/a/1", .settle_ms = 1};
-    struct lock_options exclusive = {.hostname = "c/ns/b/2", .settle_ms = 1, .exclusive = true};
-    struct lock *one, *two, *none;
-    struct err err;
-    assert_int_equal(lock_acquire(f->repo, &shared, &one, &err), 0);
-    assert_int_equal(lock_acquire(f->repo, &shared, &two, &err), 0);
-    assert_int_equal(lock_acquire(f->repo, &exclusive, &none, &err), -1);
-    assert_int_equal(err.kind, ERR_BUSY);
-    assert_non_null(strstr(err.msg, "c/ns/a/1"));
-    assert_int_equal(count_locks(f), 2);
-    assert_int_equal(lock_release(one, &err), 0);
-    assert_int_equal(lock_release(two, &err), 0);
-    assert_int_equal(lock_acquire(f->repo, &exclusive, &one, &err), 0);
-    assert_int_equal(lock_acquire(f->repo, &shared, &none, &err), -1);
-    assert_non_null(strstr(err.msg, "exclusively"));
-    assert_int_equal(lock_release(one, &err), 0);
-    assert_int_equal(lock_release(NULL, &err), 0);
-    assert_int_equal(count_locks(f), 0);
-}
-
-static void test_lock_life(void **state)
-{
-    struct fixture *f = *state;
-    struct lock_options o = {.hostname = "c/ns/pod/uid", .settle_ms = 1};
-    struct lock *lock;
-    struct err err;
-    clock_override(fake_now);
-    assert_int_equal(lock_acquire(f->repo, &o, &lock, &err), 0);
-    struct store_id first = *lock_id(lock);
-    assert_int_equal(lock_confirm(lock, &err), 0);
-    assert_int_equal(lock_confirm_holder(f->repo, "c/ns/pod/uid", &err), 0);
-    assert_int_equal(lock_confirm_holder(f->repo, "c/ns/pod/other", &err), -1);
-    now_ms += LOCK_REFRESH_MS;
-    assert_int_equal(lock_refresh(lock, &err), 0);
-    assert_false(store_id_equal(&first, lock_id(lock)));
-    assert_int_equal(count_locks(f), 1);
-    assert_int_equal(lock_refreshed_ms(lock), now_ms);
-    now_ms += LOCK_STOP_MS - 1;
-    assert_int_equal(lock_confirm(lock, &err), 0);
-    assert_int_equal(lock_confirm_holder(f->repo, "c/ns/pod/uid", &err), 0);
-    now_ms += 1;
-    assert_int_equal(lock_confirm_holder(f->repo, "c/ns/pod/uid", &err), -1);
-    assert_int_equal(lock_confirm(lock, &err), -1);
-    assert_int_equal(err.kind, ERR_GONE);
-    now_ms -= LOCK_STOP_MS; /* a clock that is set back does not bring it to life again */
-    assert_int_equal(lock_refresh(lock, &err), -1);
-    assert_int_equal(err.kind, ERR_GONE);
-    assert_int_equal(lock_release(lock, &err), 0);
-    assert_int_equal(lock_acquire(f->repo, &o, &lock, &err), 0);
-    struct backend_file file = {BACKEND_LOCK, *lock_id(lock)};
-    assert_int_equal(backend_remove(f->backend, &file, &err), 0);
-    assert_int_equal(lock_confirm(lock, &err), -1);
-    assert_int_equal(err.kind, ERR_GONE);
-    assert_int_equal(lock_release(lock, &err), 0);
-    clock_override(NULL);
-}
-
-static void test_lock_judging(void **state)
-{
-    struct fixture *f = *state;
-    enum lock_holder holder = LOCK_HOLDER_ALIVE;
-    struct lock_options theirs = {.hostname = "c/ns/pod/uid", .settle_ms = 1};
-    struct lock_options ours = {.hostname = "c/ns/me/9",
-                                .settle_ms = 1,
-                                .exclusive = true,
-                                .cluster = "c",
-                                .judge = judge_as,
-                                .judge_ctx = &holder};
-    struct lock_options elsewhere = ours;
-    struct lock *left, *lock;
-    struct err err;
-    elsewhere.cluster = "d";
-    clock_override(fake_now);
-    assert_int_equal(lock_acquire(f->repo, &theirs, &left, &err), 0);
-    static const struct {
-        enum lock_holder holder;
-        int64_t age;
-        bool dead;
-    } rows[] = {
-        {LOCK_HOLDER_ALIVE, 10 * LOCK_STALE_MS, false},
-        {LOCK_HOLDER_UNKNOWN, LOCK_STALE_MS, false},
-        {LOCK_HOLDER_VANISHED, 0, false},
-        {LOCK_HOLDER_VANISHED, LOCK_STALE_MS - 1, false},
-        {LOCK_HOLDER_VANISHED, LOCK_STALE_MS, true},
-        {LOCK_HOLDER_TERMINATED, 0, true},
-        {LOCK_HOLDER_VANISHED, -LOCK_STALE_MS, false},
-    };
-    int64_t start = now_ms;
-    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        holder = rows[i].holder;
-        now_ms = start + rows[i].age;
-        int r = lock_acquire(f->repo, &ours, &lock, &err);
-        assert_int_equal(r, rows[i].dead ? 0 : -1);
-        if (r == 0)
-            assert_int_equal(lock_release(lock, &err), 0);
-        assert_int_equal(lock_acquire(f->repo, &elsewhere, &lock, &err), -1);
-    }
-    holder = LOCK_HOLDER_TERMINATED;
-    assert_int_equal(lock_sweep(f->repo, &elsewhere, &err), 0);
-    assert_int_equal(lock_sweep(f->repo, &ours, &err), 1);
-    assert_int_equal(count_locks(f), 0);
-    assert_int_equal(lock_release(left, &err), 0);
-    now_ms = start;
-    /* What an earlier process of this very pod left. */
-    assert_int_equal(lock_acquire(f->repo, &theirs, &left, &err), 0);
-    theirs.cluster = "c";
-    assert_int_equal(lock_sweep(f->repo, &theirs, &err), 0);
-    theirs.own_left_over = true;
-    assert_int_equal(lock_sweep(f->repo, &theirs, &err), 1);
-    assert_int_equal(lock_release(left, &err), 0);
-    clock_override(NULL);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_open),      TEST(test_add_key),        TEST(test_urls),
-        TEST(test_blobs),     TEST(test_read_only),      TEST(test_hooks),
-        TEST(test_streams),   TEST(test_threads),        TEST(test_synthetic),
-        TEST(test_snapshots), TEST(test_verify),         TEST(test_verify_sizes),
-        TEST(test_lock_life), TEST(test_locks_conflict), TEST(test_lock_judging),
+        TEST(test_open),      TEST(test_add_key),   TEST(test_urls),    TEST(test_blobs),
+        TEST(test_read_only), TEST(test_hooks),     TEST(test_streams), TEST(test_threads),
+        TEST(test_synthetic), TEST(test_snapshots), TEST(test_verify),  TEST(test_verify_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
