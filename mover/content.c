@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "store/limits.h"
-
 enum {
     PIECE = 1 << 20, /* read at a time */
     BLOCK = 4096     /* compared and written at a time */
@@ -16,7 +14,7 @@ struct content {
     struct repository *repo;
     char *piece;
     struct buf blob;
-    struct store_id zeros; /* of STORE_CHUNK_MIN zeros: most of a sparse file */
+    struct store_id zeros; /* the shortest chunk, of zeros: most of a sparse file */
     bool no_holes;         /* the file system cannot make them */
 };
 
@@ -25,7 +23,10 @@ struct content *content_new(struct repository *repo)
     struct content *c = xcalloc(1, sizeof *c);
     c->repo = repo;
     c->piece = xcalloc(1, PIECE);
-    sha256(c->piece, STORE_CHUNK_MIN, c->zeros.b);
+    struct sha256_ctx *hash = sha256_new();
+    for (size_t left = repository_chunking(repo)->min, n; left; left -= n)
+        sha256_update(hash, c->piece, n = MIN(left, (size_t)PIECE));
+    sha256_final(hash, c->zeros.b);
     return c;
 }
 

@@ -5,7 +5,7 @@
 
 enum { DEGREE = 53, SHIFT = DEGREE - 8, WINDOW = 64, LANES = 4, BLOCK = 64 << 10 };
 
-#define CUT_MASK (((uint64_t)1 << 20) - 1)
+enum { AVERAGE = 1 << 20 };
 
 static int degree(uint64_t p)
 {
@@ -70,8 +70,16 @@ uint64_t polynomial_random(void)
     return p;
 }
 
+void chunker_set_sizes(struct chunker *c, size_t min, size_t average, size_t max)
+{
+    c->min = min;
+    c->max = max;
+    c->mask = average - 1;
+}
+
 void chunker_init(struct chunker *c, uint64_t polynomial)
 {
+    chunker_set_sizes(c, STORE_CHUNK_MIN, AVERAGE, STORE_CHUNK_MAX);
     for (unsigned b = 0; b < 256; b++) {
         uint64_t h = mod(b, polynomial);
         for (int i = 0; i < WINDOW - 1; i++)
@@ -116,10 +124,10 @@ static size_t scan(const struct chunker *c, const uint8_t *p, size_t from, size_
         bool hit = false;
 #pragma GCC unroll 4
         for (size_t k = 0; k < LANES; k++)
-            hit |= (h[k] & CUT_MASK) == 0;
+            hit |= (h[k] & c->mask) == 0;
         if (__builtin_expect(hit, 0))
             for (size_t k = 0; k < LANES; k++)
-                if ((h[k] & CUT_MASK) == 0)
+                if ((h[k] & c->mask) == 0)
                     best = MIN(best, from + k * lane + i);
 #pragma GCC unroll 4
         for (size_t k = 0; k < LANES; k++)
@@ -130,14 +138,14 @@ static size_t scan(const struct chunker *c, const uint8_t *p, size_t from, size_
 
 size_t chunker_cut(const struct chunker *c, const uint8_t *p, size_t n, bool whole, size_t *at)
 {
-    if (n <= STORE_CHUNK_MIN)
+    if (n <= c->min && n < c->max)
         return whole ? n : 0;
-    size_t limit = MIN(n, STORE_CHUNK_MAX), from = MAX(*at, STORE_CHUNK_MIN);
+    size_t limit = MIN(n, c->max), from = MAX(*at, c->min);
     while (from < limit) {
         size_t step = MIN(limit - from, BLOCK);
         step -= step % LANES;
         if (step == 0) {
-            if ((fingerprint(c, p + from) & CUT_MASK) == 0)
+            if ((fingerprint(c, p + from) & c->mask) == 0)
                 return from;
             from++;
             continue;
@@ -148,5 +156,5 @@ size_t chunker_cut(const struct chunker *c, const uint8_t *p, size_t n, bool who
         from += step;
     }
     *at = from;
-    return limit == STORE_CHUNK_MAX || whole ? limit : 0;
+    return limit == c->max || whole ? limit : 0;
 }

@@ -163,8 +163,8 @@ static int save_key(struct backend *b, const struct repository_key *key,
 int repository_add_key(struct repository *repo, const struct repository_key *key,
                        struct store_id *ret_id, struct err *err)
 {
-    if (repo->options.read_only)
-        return err_set(err, ERR_REFUSED, "the repository was opened for reading only");
+    if (repository_check_writable(repo, err) < 0)
+        return -1;
     return save_key(repo->backend, key, &repo->key, ret_id, err);
 }
 
@@ -320,8 +320,8 @@ static int run_hook(struct repository *repo, enum backend_type type, struct err 
 int repository_save_file(struct repository *repo, enum backend_type type, str text,
                          struct store_id *ret_id, struct err *err)
 {
-    if (repo->options.read_only && type != BACKEND_LOCK)
-        return err_set(err, ERR_REFUSED, "the repository was opened for reading only");
+    if (type != BACKEND_LOCK && repository_check_writable(repo, err) < 0)
+        return -1;
     struct work *w = repository_take_work(repo);
     int r = unpacked_seal(&repo->key, repo->config.version, w, text, &w->sealed, err);
     if (r == 0)

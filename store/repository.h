@@ -9,6 +9,7 @@
 #define STORE_REPOSITORY_H
 
 #include "store/backend.h"
+#include "store/config.h"
 
 struct repository;
 
@@ -66,6 +67,14 @@ const struct store_id *
 repository_key_id(const struct repository *repo); /* the key file that opened */
 uint64_t repository_polynomial(const struct repository *repo);
 unsigned repository_version(const struct repository *repo);
+
+/* Where file contents are cut in this repository, so that all who write into it cut alike. Where it
+ * is CHUNKS_UNKNOWN, every write is ERR_UNSUPPORTED. */
+const struct store_chunking *repository_chunking(const struct repository *repo);
+
+/* Asked before anything but a lock is removed. ERR_REFUSED: opened for reading only, or its config
+ * says append_only, as rustic writes it. */
+int repository_check_removable(const struct repository *repo, struct err *err) must_check;
 
 /* Adds a key file for the same master key. */
 int repository_add_key(struct repository *repo, const struct repository_key *key,

@@ -83,6 +83,9 @@ struct repository {
 struct work *repository_take_work(struct repository *repo);
 void repository_give_work(struct repository *repo, struct work *w);
 
+/* ERR_REFUSED, ERR_UNSUPPORTED: nothing may be written (locks may). */
+int repository_check_writable(const struct repository *repo, struct err *err) must_check;
+
 /* Copies the failure that made the repository unusable. Under the lock. */
 int repository_check_usable(struct repository *repo, struct err *err) must_check;
 

@@ -9,10 +9,37 @@
 
 enum { PACK_HEADER_ROOM = 64 << 10, UPLOADS = 2 };
 
-int repository_check_usable(struct repository *repo, struct err *err)
+int repository_check_writable(const struct repository *repo, struct err *err)
 {
     if (repo->options.read_only)
         return err_set(err, ERR_REFUSED, "the repository was opened for reading only");
+    if (repo->config.chunking.kind == CHUNKS_UNKNOWN)
+        return err_set(err, ERR_UNSUPPORTED,
+                       "its config asks for a way of cutting files that is not known here: it can "
+                       "be read, and written by the tool that made it");
+    return 0;
+}
+
+int repository_check_removable(const struct repository *repo, struct err *err)
+{
+    if (repository_check_writable(repo, err) < 0)
+        return -1;
+    if (repo->config.append_only)
+        return err_set(err, ERR_REFUSED,
+                       "its config says append_only: nothing is removed from this repository "
+                       "before `rustic config --set-append-only=false`");
+    return 0;
+}
+
+const struct store_chunking *repository_chunking(const struct repository *repo)
+{
+    return &repo->config.chunking;
+}
+
+int repository_check_usable(struct repository *repo, struct err *err)
+{
+    if (repository_check_writable(repo, err) < 0)
+        return -1;
     if (!repo->failed)
         return 0;
     err_set(err, repo->failure.kind, "%s", repo->failure.msg);

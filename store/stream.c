@@ -2,7 +2,6 @@
 
 #include "store/bytes.h"
 #include "store/chunker.h"
-#include "store/limits.h"
 
 #include <stdlib.h>
 
@@ -13,14 +12,16 @@ struct stream_saver {
     struct chunker chunker;
     struct buf bytes;
     bool zeros_saved;
-    struct store_id zeros; /* the chunk of STORE_CHUNK_MIN zeros */
+    struct store_id zeros; /* the shortest chunk, of zeros */
 };
 
 struct stream_saver *stream_saver_new(struct repository *repo)
 {
     struct stream_saver *s = xcalloc(1, sizeof *s);
     s->repo = repo;
+    const struct store_chunking *c = repository_chunking(repo);
     chunker_init(&s->chunker, repository_polynomial(repo));
+    chunker_set_sizes(&s->chunker, c->min, c->size, c->max);
     return s;
 }
 
@@ -61,7 +62,7 @@ static int64_t next_chunk(struct stream_saver *s, stream_read_fn *read, void *ct
         size_t n = chunker_cut(&s->chunker, (const uint8_t *)s->bytes.p, s->bytes.n, *whole, &at);
         if (n || *whole)
             return (int64_t)n;
-        size_t want = s->bytes.n < STORE_CHUNK_MIN ? STORE_CHUNK_MIN : READ_AHEAD;
+        size_t want = s->bytes.n < s->chunker.min ? s->chunker.min : READ_AHEAD;
         int64_t got = read(ctx, bytes_room(&s->bytes, want), want, err);
         if (got < 0)
             return -1;
@@ -80,9 +81,9 @@ static bool all_zero(const char *p, size_t n)
 static int skip_chunk(struct stream_saver *s, stream_skip_fn *skip, void *ctx,
                       struct store_ids *ids, struct stream_result *result, struct err *err)
 {
-    if (!skip || s->bytes.n >= STORE_CHUNK_MIN || !all_zero(s->bytes.p, s->bytes.n))
+    if (!skip || s->bytes.n >= s->chunker.min || !all_zero(s->bytes.p, s->bytes.n))
         return 0;
-    size_t want = STORE_CHUNK_MIN - s->bytes.n, got = (size_t)skip(ctx, want);
+    size_t want = s->chunker.min - s->bytes.n, got = (size_t)skip(ctx, want);
     if (got < want || !s->zeros_saved) {
         memset(bytes_room(&s->bytes, got), 0, got);
         bytes_grow(&s->bytes, got);
@@ -94,7 +95,7 @@ static int skip_chunk(struct stream_saver *s, stream_skip_fn *skip, void *ctx,
         s->zeros_saved = true;
     } else {
         *vec_add(ids) = s->zeros;
-        count_chunk(STORE_CHUNK_MIN, /* known= */ true, result);
+        count_chunk(s->chunker.min, /* known= */ true, result);
     }
     buf_reset(&s->bytes);
     return 1;

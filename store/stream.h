@@ -15,7 +15,7 @@ typedef uint64_t stream_skip_fn(void *ctx, uint64_t most);
 /* Takes all n bytes; < 0 with *err set ends the load. */
 typedef int stream_write_fn(void *ctx, const void *p, size_t n, struct err *err);
 
-/* Holds the buffer (it grows to at most STORE_CHUNK_MAX and some) and the tables of the chunker,
+/* Holds the buffer (it grows to at most one chunk and some) and the tables of the chunker,
  * for many files one after the other. One thread at a time. Borrows the repository. */
 struct stream_saver;
 
@@ -33,8 +33,8 @@ struct stream_result {
 int stream_save(struct stream_saver *s, stream_read_fn *read, void *ctx, struct store_ids *ids,
                 struct stream_result *ret_result /* may be NULL */, struct err *err) must_check;
 
-/* The same of a source with holes, which are neither read nor hashed: zeros are cut every
- * STORE_CHUNK_MIN bytes, and all such chunks are one. The ids are those of stream_save. */
+/* The same of a source with holes, which are neither read nor hashed: zeros are cut as soon
+ * as may be, and all such chunks are one. The ids are those of stream_save. */
 int stream_save_sparse(struct stream_saver *s, stream_read_fn *read, stream_skip_fn *skip,
                        void *ctx, struct store_ids *ids,
                        struct stream_result *ret_result /* may be NULL */, struct err *err)
