@@ -1,5 +1,6 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli/cli.h"
@@ -49,26 +50,44 @@ void cli_disconnect(struct cli_cluster *c)
     c->arena = NULL;
 }
 
-static const char *next_step(const char *verb, enum err_kind kind)
+/* Of a repository: err->http tells what its server said from what its files say. */
+static const char *repo_next_step(const struct err *err)
 {
-    bool repo = strncmp(verb, "repo", 4) == 0;
-    if (kind == ERR_UNAUTHORIZED)
-        return repo ? "; check the password file"
-                    : "; check the credentials of this kubeconfig context";
-    if (kind == ERR_FORBIDDEN)
-        return "; ask an administrator for that right, docs/rbac.md names them";
-    if (kind == ERR_UNAVAILABLE || kind == ERR_TIMEOUT)
+    if (err->http == 401 || err->http == 403 || (err->http && err->kind == ERR_UNAUTHORIZED))
+        return strstr(err->msg, "AccessDenied")
+                   ? "; the credentials are good, but do not allow that: see docs/store.md"
+                   : "; check the credentials of the store (for S3: AWS_ACCESS_KEY_ID, "
+                     "AWS_SECRET_ACCESS_KEY)";
+    if (err->http && strstr(err->msg, "NoSuchBucket"))
+        return "; check the bucket in --repo; 'gleaner repo init' makes it";
+    if (err->kind == ERR_UNAUTHORIZED)
+        return strstr(err->msg, "password") ? "; check the password file" : "";
+    if (err->kind == ERR_REFUSED && strstr(err->msg, "certificate is not trusted"))
+        return "; name its CA with --cacert";
+    if (err->kind == ERR_NOT_FOUND)
+        return "; check --repo, or make one with 'gleaner repo init'";
+    return "";
+}
+
+static const char *next_step(const char *verb, const struct err *err)
+{
+    if (err->kind == ERR_UNAVAILABLE || err->kind == ERR_TIMEOUT)
         return "; check that it runs and can be reached, then run this again";
-    if (kind == ERR_CORRUPT)
+    if (err->kind == ERR_CORRUPT)
         return "; check the repository with 'gleaner repo check --read-data'";
-    if (kind == ERR_NOT_FOUND)
-        return repo ? "; check --repo, or make one with 'gleaner repo init'"
-                    : "; check the name, and that gleaner is installed";
+    if (strncmp(verb, "repo", 4) == 0)
+        return repo_next_step(err);
+    if (err->kind == ERR_UNAUTHORIZED)
+        return "; check the credentials of this kubeconfig context";
+    if (err->kind == ERR_FORBIDDEN)
+        return "; ask an administrator for that right, docs/rbac.md names them";
+    if (err->kind == ERR_NOT_FOUND)
+        return "; check the name, and that gleaner is installed";
     return "";
 }
 
 int cli_fail(const char *verb, const struct err *err)
 {
-    fprintf(stderr, "%s %s: %s%s\n", cli_program, verb, err->msg, next_step(verb, err->kind));
+    fprintf(stderr, "%s %s: %s%s\n", cli_program, verb, err->msg, next_step(verb, err));
     return CLI_FAILED;
 }

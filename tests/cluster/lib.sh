@@ -20,6 +20,7 @@ procs=$state/procs
 kubelet_root=$state/kubelet
 git_root=$state/git
 s3_root=$state/s3
+minio_root=$state/minio
 volumes=$state/volumes
 admin_kubeconfig=$state/admin.kubeconfig
 
@@ -52,6 +53,8 @@ git_port=3080
 git_url=http://$address:$git_port
 s3_port=3090
 s3_url=https://$address:$s3_port
+minio_port=3092
+minio_url=https://$address:$minio_port
 s3_access_key=gleaner-test
 s3_secret_key=gleaner-test-secret
 

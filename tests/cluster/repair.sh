@@ -58,7 +58,7 @@ repair_objects() {
 stop_all_processes() {
     local name pid start
     for name in argocd-application-controller argocd-repo-server redis helm-controller kustomize-controller \
-        source-controller git s3 storage proxy kubelet; do
+        source-controller git s3 minio storage proxy kubelet; do
         stop_process $name
     done
     stop_containers

@@ -12,6 +12,7 @@
 #include "kube/discovery.h"
 #include "kube/lines.h"
 #include "kube/private.h"
+#include "kube/secret.h"
 #include "kube/splitter.h"
 
 static void test_object_identity(void **state)
@@ -502,9 +503,43 @@ static void test_names_are_needed(void **state)
     kube_free(k);
 }
 
+static void test_secret_values(void **state)
+{
+    (void)state;
+    struct arena *a = arena_new();
+    struct kube_object o;
+    struct err err;
+    str value;
+    str text =
+        STR("{\"kind\":\"Secret\",\"apiVersion\":\"v1\",\"metadata\":{\"namespace\":\"n\","
+            "\"name\":\"s\"},\"data\":{\"word\":\"aGVsbG8=\",\"bytes\":\"AP8A\",\"empty\":\"\","
+            "\"bad\":\"not base64!\",\"null\":null}}");
+    assert_int_equal(kube_object_read(a, text, &o, &err), 0);
+    assert_int_equal(kube_secret_value(a, &o, "word", &value, &err), 0);
+    assert_string_equal(value.p, "hello");
+    assert_string_equal(kube_secret_text(a, &o, "word"), "hello");
+    assert_int_equal(kube_secret_value(a, &o, "bytes", &value, &err), 0);
+    assert_int_equal(value.n, 3);
+    assert_memory_equal(value.p, "\0\xff\0", 4); /* terminated */
+    assert_int_equal(kube_secret_value(a, &o, "empty", &value, &err), 0);
+    assert_int_equal(value.n, 0);
+    assert_string_equal(value.p, "");
+    assert_int_equal(kube_secret_value(a, &o, "none", &value, &err), -1);
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+    assert_string_equal(err.msg, "Secret n/s has no key 'none'");
+    assert_int_equal(kube_secret_value(a, &o, "null", &value, &err), -1);
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+    assert_int_equal(kube_secret_value(a, &o, "bad", &value, &err), -1);
+    assert_int_equal(err.kind, ERR_INVALID);
+    assert_null(strstr(err.msg, "base64!"));
+    assert_null(kube_secret_text(a, &o, "bad"));
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_secret_values),
         cmocka_unit_test(test_object_identity),
         cmocka_unit_test(test_object_refused),
         cmocka_unit_test(test_complete),
