@@ -119,6 +119,15 @@ int backend_remove(struct backend *b, const struct backend_file *f, struct err *
     return b->ops->remove(b, f, err) < 0 ? wrap(b, f, "removing", err) : 0;
 }
 
+int backend_list_folders(struct backend *b, backend_folder_fn *fn, void *ctx, struct err *err)
+{
+    if (!b->ops->folders)
+        return err_set(err, ERR_UNSUPPORTED, "a %s store does not tell its folders", b->ops->name);
+    if (b->ops->folders(b, fn, ctx, err) < 0)
+        return err_wrap(err, "listing folders (%s)", b->ops->name);
+    return 0;
+}
+
 void backend_close(struct backend *b)
 {
     if (b)

@@ -27,6 +27,9 @@ struct backend_file {
  */
 typedef int backend_list_fn(void *ctx, const struct store_id *id, uint64_t size, struct err *err);
 
+/* Called for each folder; name: one path element, valid during the call. */
+typedef int backend_folder_fn(void *ctx, const char *name, struct err *err);
+
 struct backend;
 
 /* What a backend implements. Nothing here retries, but for what its own header says. */
@@ -52,6 +55,8 @@ struct backend_ops {
     int (*foresee)(struct backend *b, struct err *err);
     /* A missing file is success. */
     int (*remove)(struct backend *b, const struct backend_file *f, struct err *err);
+    /* See backend_list_folders; NULL: not known here. */
+    int (*folders)(struct backend *b, backend_folder_fn *fn, void *ctx, struct err *err);
     void (*close)(struct backend *b);
 };
 
@@ -100,6 +105,12 @@ int backend_list_ids(struct backend *b, enum backend_type type, bool empty_too, 
                      struct store_ids *ids, struct err *err) must_check;
 
 int backend_remove(struct backend *b, const struct backend_file *f, struct err *err) must_check;
+
+/* The folders directly below the backend's own, in no order: for a backend that was opened not at a
+ * repository but at what repositories lie in. One that is not there has none. ERR_UNSUPPORTED: this
+ * backend cannot tell. */
+int backend_list_folders(struct backend *b, backend_folder_fn *fn, void *ctx, struct err *err)
+    must_check;
 void backend_close(struct backend *b); /* accepts NULL */
 DEFINE_CLEANUP(struct backend *, backend_close)
 

@@ -254,6 +254,25 @@ static int local_list(struct backend *b, enum backend_type type, backend_list_fn
     return list_folder(path, type == BACKEND_DATA, fn, ctx, err);
 }
 
+static int local_folders(struct backend *b, backend_folder_fn *fn, void *ctx, struct err *err)
+{
+    DIR *dir CLEANUP(closedir_p) = opendir(local_of(b)->root);
+    if (!dir)
+        return errno == ENOENT ? 0 : err_errno(err, errno, "%s", local_of(b)->root);
+    for (;;) {
+        errno = 0;
+        struct dirent *e = readdir(dir);
+        struct stat st;
+        if (!e)
+            return errno ? err_errno(err, errno, "%s", local_of(b)->root) : 0;
+        if (e->d_name[0] == '.' || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            !S_ISDIR(st.st_mode))
+            continue;
+        if (fn(ctx, e->d_name, err) < 0)
+            return -1;
+    }
+}
+
 static int local_remove(struct backend *b, const struct backend_file *f, struct err *err)
 {
     char *path CLEANUP(free_p) = path_of(b, f);
@@ -279,6 +298,7 @@ static const struct backend_ops local_ops = {
     .stat = local_stat,
     .list = local_list,
     .remove = local_remove,
+    .folders = local_folders,
     .close = local_close,
 };
 

@@ -6,6 +6,7 @@
 #include "store/layout.h"
 #include "store/limits.h"
 #include "store/s3_credentials.h"
+#include "store/s3_folders.h"
 #include "store/s3_list.h"
 #include "store/s3_place.h"
 #include "store/sigv4.h"
@@ -611,6 +612,37 @@ static int s3_list(struct backend *b, enum backend_type type, backend_list_fn *f
     return r;
 }
 
+static int s3_folders(struct backend *b, backend_folder_fn *fn, void *ctx, struct err *err)
+{
+    struct s3 *s3 = s3_of(b);
+    struct buf token CLEANUP(buf_free) = {0}, next CLEANUP(buf_free) = {0};
+    for (size_t pages = 0; pages < STORE_S3_FILES_MAX; pages++) {
+        struct call c CLEANUP(call_free);
+        struct http_answer a = {0};
+        struct buf text CLEANUP(buf_free) = {0};
+        struct sigv4_pair query[4] = {{STR("list-type"), STR("2")},
+                                      {STR("delimiter"), STR("/")},
+                                      {STR("prefix"), str_of(s3->place.prefix)}};
+        size_t n = 3;
+        if (token.n)
+            query[n++] = (struct sigv4_pair){STR("continuation-token"), buf_view(&token)};
+        call_begin(&c, s3, HTTP_GET, NULL, query, n);
+        c.request.out = &text;
+        c.request.max = STORE_S3_PAGE_MAX;
+        if (call_do(&c, &a, err) < 0)
+            return -1;
+        if (a.status != 200)
+            return refuse(&c, &a, err);
+        if (s3_folders_page(buf_view(&text), s3->place.prefix, fn, ctx, &next, err) < 0)
+            return -1;
+        if (next.n == 0)
+            return 0;
+        buf_reset(&token);
+        buf_str(&token, buf_view(&next));
+    }
+    return err_set(err, ERR_CORRUPT, "the server's list does not end");
+}
+
 static int s3_remove(struct backend *b, const struct backend_file *f, struct err *err)
 {
     struct call c CLEANUP(call_free);
@@ -646,6 +678,7 @@ static const struct backend_ops s3_ops = {
     .list = s3_list,
     .foresee = s3_foresee,
     .remove = s3_remove,
+    .folders = s3_folders,
     .close = s3_close,
 };
 
