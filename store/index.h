@@ -81,9 +81,19 @@ typedef int index_pack_fn(void *ctx, const struct store_id *pack, const struct p
  */
 int index_text_read(struct json_in *in, index_pack_fn *fn, void *ctx) must_check;
 
+/* The same, and gives the packs that rustic has marked for deletion to `marked` (NULL: passed
+ * over).
+ */
+int index_text_read_marked(struct json_in *in, index_pack_fn *fn, index_pack_fn *marked, void *ctx)
+    must_check;
+
 /* Writes one: begin, packs, end. */
 void index_text_begin(struct buf *out);
 void index_text_pack(struct buf *out, const struct pack *p);
 void index_text_end(struct buf *out);
+
+/* As index_text_pack. offsets may be NULL: the blobs lie one after the other. */
+void index_text_blobs(struct buf *out, const struct store_id *pack, const struct pack_blob *blobs,
+                      const uint32_t *offsets, size_t n);
 
 #endif

@@ -147,17 +147,26 @@ static int read_packs(struct json_in *in, index_pack_fn *fn, void *ctx)
     return r;
 }
 
-int index_text_read(struct json_in *in, index_pack_fn *fn, void *ctx)
+int index_text_read_marked(struct json_in *in, index_pack_fn *fn, index_pack_fn *marked, void *ctx)
 {
     bool first = true;
     int r;
     str key;
     if (json_in_object(in) < 0)
         return -1;
-    while ((r = json_in_key(in, &first, &key)) > 0)
-        if ((str_is(key, "packs") ? read_packs(in, fn, ctx) : json_in_skip(in)) < 0)
+    while ((r = json_in_key(in, &first, &key)) > 0) {
+        index_pack_fn *take = str_is(key, "packs")             ? fn
+                              : str_is(key, "packs_to_delete") ? marked
+                                                               : NULL;
+        if ((take ? read_packs(in, take, ctx) : json_in_skip(in)) < 0)
             return -1;
+    }
     return r < 0 ? r : json_in_end(in);
+}
+
+int index_text_read(struct json_in *in, index_pack_fn *fn, void *ctx)
+{
+    return index_text_read_marked(in, fn, NULL, ctx);
 }
 
 void index_text_begin(struct buf *out)
@@ -165,25 +174,32 @@ void index_text_begin(struct buf *out)
     buf_puts(out, "{\"packs\":[");
 }
 
-void index_text_pack(struct buf *out, const struct pack *p)
+void index_text_blobs(struct buf *out, const struct store_id *pack, const struct pack_blob *blobs,
+                      const uint32_t *offsets, size_t n)
 {
     char id[STORE_ID_HEX];
-    uint32_t offset = 0;
-    store_id_hex(&p->id, id);
+    uint64_t end = 0;
+    store_id_hex(pack, id);
     if (out->p[out->n - 1] != '[')
         buf_putc(out, ',');
     buf_printf(out, "{\"id\":\"%s\",\"blobs\":[", id);
-    for (size_t i = 0; i < p->blobs.n; i++) {
-        const struct pack_blob *b = &p->blobs.p[i];
+    for (size_t i = 0; i < n; i++) {
+        const struct pack_blob *b = &blobs[i];
+        uint32_t offset = offsets ? offsets[i] : (uint32_t)end;
         store_id_hex(&b->id, id);
         buf_printf(out, "%s{\"id\":\"%s\",\"type\":\"%s\",\"offset\":%u,\"length\":%u",
                    i ? "," : "", id, b->type == BLOB_TREE ? "tree" : "data", offset, b->length);
         if (b->plain)
             buf_printf(out, ",\"uncompressed_length\":%u", b->plain);
         buf_putc(out, '}');
-        offset += b->length;
+        end += b->length;
     }
     buf_puts(out, "]}");
+}
+
+void index_text_pack(struct buf *out, const struct pack *p)
+{
+    index_text_blobs(out, &p->id, p->blobs.p, NULL, p->blobs.n);
 }
 
 void index_text_end(struct buf *out)

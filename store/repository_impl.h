@@ -140,6 +140,15 @@ void repository_know_index(struct repository *repo, const struct store_id *id);
 int repository_read_index(struct repository *repo, const struct store_id *id, index_pack_fn *fn,
                           void *ctx, struct err *err) must_check;
 
+/* The same, and gives packs that rustic has marked for deletion to `marked`. */
+int repository_read_index_marked(struct repository *repo, const struct store_id *id,
+                                 index_pack_fn *fn, index_pack_fn *marked, void *ctx,
+                                 struct err *err) must_check;
+
+/* Forgets what is known of the index; after repository_flush only. repository_load_index reads it
+ * anew. */
+void repository_drop_index(struct repository *repo);
+
 /* Opens a sealed blob into *out and checks its hash. ERR_CORRUPT. */
 int blob_open(const struct crypto_key *key, struct work *w, const void *sealed, size_t n,
               uint32_t plain, const struct store_id *id, struct buf *out, struct err *err)

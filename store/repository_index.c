@@ -42,7 +42,7 @@ static void reading_free(struct reading *r)
 DEFINE_CLEANUP(struct reading *, reading_free)
 
 static int read_file(struct repository *repo, const struct store_id *id, struct work *w,
-                     index_pack_fn *fn, void *ctx, struct err *err)
+                     index_pack_fn *fn, index_pack_fn *marked, void *ctx, struct err *err)
 {
     struct reading *reading CLEANUP(reading_free_p) = xcalloc(1, sizeof *reading);
     if (backend_load_all(repo->backend, &(struct backend_file){BACKEND_INDEX, *id}, STORE_FILE_MAX,
@@ -63,15 +63,22 @@ static int read_file(struct repository *repo, const struct store_id *id, struct 
         json_in_text(&in, raw, err);
     else
         json_in_pieces(&in, decompress_next, &reading->stream, err);
-    return index_text_read(&in, fn, ctx);
+    return index_text_read_marked(&in, fn, marked, ctx);
 }
 
 int repository_read_index(struct repository *repo, const struct store_id *id, index_pack_fn *fn,
                           void *ctx, struct err *err)
 {
+    return repository_read_index_marked(repo, id, fn, NULL, ctx, err);
+}
+
+int repository_read_index_marked(struct repository *repo, const struct store_id *id,
+                                 index_pack_fn *fn, index_pack_fn *marked, void *ctx,
+                                 struct err *err)
+{
     char hex[STORE_ID_HEX];
     struct work *w = repository_take_work(repo);
-    int r = read_file(repo, id, w, fn, ctx, err);
+    int r = read_file(repo, id, w, fn, marked, ctx, err);
     repository_give_work(repo, w);
     store_id_hex(id, hex);
     return r < 0 ? err_wrap(err, "index %.8s", hex) : 0;
@@ -105,4 +112,18 @@ int repository_load_index(struct repository *repo, struct err *err)
     pthread_mutex_unlock(&repo->index_lock);
     vec_free(&ids);
     return r;
+}
+
+void repository_drop_index(struct repository *repo)
+{
+    pthread_mutex_lock(&repo->index_lock);
+    pthread_mutex_lock(&repo->lock);
+    map_free(repo->index_files);
+    repo->index_files = map_new(NULL);
+    index_free(repo->index);
+    repo->index = index_new();
+    for (size_t t = 0; t < ARRAY_LEN(repo->windows); t++)
+        repo->windows[t].valid = false; /* they go by the numbers of packs */
+    pthread_mutex_unlock(&repo->lock);
+    pthread_mutex_unlock(&repo->index_lock);
 }
