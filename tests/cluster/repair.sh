@@ -25,7 +25,16 @@ repair_before_start() {
         take_down --keep-git
         mkdir -p "$state"
     fi
+    [ -f "$state/boot" ] || remove_pod_devices
     boot_id >"$state/boot"
+}
+
+# Devices that lead to pods. Where the folder of a killed cluster was removed or moved they still
+# answer for addresses that new pods are given.
+remove_pod_devices() {
+    local device
+    ip -o route show root "$pod_cidr" | sed -n 's/.* dev \(veth[^ ]*\).*/\1/p' | sort -u |
+        while read -r device; do ip link del "$device" 2>/dev/null || true; done
 }
 
 # Objects that an earlier run left in the act of being deleted, with nobody to finish it.
@@ -172,6 +181,7 @@ take_down() {
     if ! other_owner >/dev/null; then
         remove_strays
         remove_firewall
+        remove_pod_devices
         network_down
         rm -f "$owner_file"
     fi
