@@ -14,6 +14,7 @@
 #include "store/repository.h"
 
 struct manager;
+struct background;
 
 struct context {
     struct kube *kube;
@@ -27,7 +28,9 @@ struct context {
     const char *const *engine_namespaces; /* --engine-namespaces, ended by NULL */
     char cluster[64];                     /* kube-system's uid */
     const atomic_bool *stopping;
-    struct manager *manager; /* to wake another resource; NULL in the CLI */
+    struct manager *manager;       /* to wake another resource; NULL in the CLI */
+    struct background *background; /* long work on stores; NULL in the CLI */
+    unsigned sync_ms;              /* between two looks at what a store holds */
 };
 
 struct outcome {

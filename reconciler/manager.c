@@ -11,6 +11,7 @@
 #include "core/log.h"
 #include "gitops/engine.h"
 #include "kube/watch.h"
+#include "reconciler/background.h"
 #include "reconciler/gateway_setup.h"
 #include "reconciler/health.h"
 #include "reconciler/backup/backup.h"
@@ -179,6 +180,17 @@ struct watch_context {
 
 static struct watch_context watch_contexts[ARRAY_LEN(watched)];
 
+static void look_at_store(struct manager *m, const struct kube_type *t, enum kube_event event,
+                          const struct kube_object *o)
+{
+    if (t == &KUBE_BACKUPSTORE)
+        background_store(m->cx.background, o->name);
+    if (t == &KUBE_BACKUP && event == KUBE_DELETED) {
+        struct arena *a CLEANUP(arena_free_p) = arena_new();
+        background_sync(m->cx.background, raw_text(a, o->raw, "status", "store", NULL));
+    }
+}
+
 static void on_event(void *ctx, enum kube_event event, const struct kube_object *o)
 {
     struct watch_context *w = ctx;
@@ -191,6 +203,7 @@ static void on_event(void *ctx, enum kube_event event, const struct kube_object 
     } else {
         char *key CLEANUP(free_p) = key_of(w->index, o->ns, o->name);
         queue_add(w->m->queue, str_of(key), 0);
+        look_at_store(w->m, watched[w->index].type, event, o);
     }
     pump(w->m);
 }
@@ -259,6 +272,7 @@ static int parse_options(int argc, char **argv, struct options *o, struct contex
         {"engine-namespaces", required_argument, NULL, 'e'},
         {"health", required_argument, NULL, 'h'},
         {"threads", required_argument, NULL, 't'},
+        {"sync-seconds", required_argument, NULL, 's'},
         {"log-level", required_argument, NULL, 'l'},
         {"kubeconfig", required_argument, NULL, 'k'},
         {0},
@@ -282,6 +296,9 @@ static int parse_options(int argc, char **argv, struct options *o, struct contex
             break;
         case 't':
             o->threads = (unsigned)strtoul(optarg, NULL, 10);
+            break;
+        case 's':
+            cx->sync_ms = (unsigned)MIN(strtoul(optarg, NULL, 10), 86400ul) * 1000;
             break;
         case 'l':
             o->log_level = optarg;
@@ -369,12 +386,14 @@ static int run(struct manager *m, struct options *o)
     }
     prepare_until_it_works(m);
     start_handles(m);
+    m->cx.background = background_start(&m->cx);
     if (start_watches(m, &err) < 0) {
         log_err("cannot watch", &err, NULL, NULL);
         return 1;
     }
     uv_run(&m->loop, UV_RUN_DEFAULT);
     uv_loop_close(&m->loop);
+    background_stop(m->cx.background);
     backup_sessions_end(); /* their locks would stand in the way of a prune until they are stale */
     health_stop(health);
     kube_events_free(m->cx.events);

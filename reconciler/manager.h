@@ -8,7 +8,7 @@
 /* Runs until SIGTERM or SIGINT; running steps are then cancelled at their next API call, which is
  * safe at any point. `gleaner controller`:
  * --namespace, --mover-image, --local-root, --engine-namespaces, --health PORT, --threads N,
- * --log-level. Exit code. */
+ * --sync-seconds N (between two looks at what a store holds, 300), --log-level. Exit code. */
 int controller_main(int argc, char **argv);
 
 /* Reconciles a resource of one of our kinds (or an application, by its type) after `ms`. Any

@@ -11,7 +11,8 @@
  *   /meta/plan.json                                                 verdicts (plan_json)
  *   /meta/backup.json                                               target, application, declared,
  * volumes Tags: "gleaner", "backup:<ns>/<name>", "uid:<Backup uid>", "target:<Kind>/<ns>/<name>",
- * "phase:Completed|PartiallyFailed", "safety:<Restore uid>" on safety backups.
+ * "phase:Completed|PartiallyFailed", "safety:<Restore uid>" on safety backups,
+ * "schedule:<ns>/<name>" if a Schedule made it, "ttl:<spec.ttl>".
  * Host: the cluster's name; paths: ["/"]. File times: creationTimestamp of the object. */
 #ifndef RECONCILER_SNAPSHOT_LAYOUT_H
 #define RECONCILER_SNAPSHOT_LAYOUT_H

@@ -62,6 +62,8 @@ struct backup_run {
     const char *kind, *target_ns, *target; /* spec.target */
     const char *store_ref;                 /* spec.storeRef.name, or NULL */
     const char *safety_for; /* uid of the Restore that this is the safety backup of, or NULL */
+    const char *schedule;   /* the name of the Schedule that made it, or NULL */
+    const char *ttl;        /* spec.ttl, or NULL */
     bool keep_all;
     struct session *session; /* see backup_session */
 };

@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "kube/types.h"
 #include "reconciler/mover_pod.h"
+#include "reconciler/store/known.h"
 
 #include <stdio.h>
 
@@ -322,6 +323,22 @@ static bool acceptable(struct backup_run *b)
         status_stalled(&b->st, "InvalidTarget", "spec.target needs kind, namespace and name");
         return false;
     }
+    int64_t ttl;
+    if (b->ttl && (!clock_parse_duration(str_of(b->ttl), &ttl) || ttl <= 0)) {
+        status_stalled(&b->st, "InvalidTTL", "spec.ttl '%.40s' is no time: give one like 72h or 30d",
+                       b->ttl);
+        return false;
+    }
+    if (b->schedule && strpbrk(b->schedule, ",/")) {
+        status_stalled(&b->st, "InvalidSchedule",
+                       "the annotation " BACKUP_SCHEDULE_ANNOTATION " is no name of a Schedule");
+        return false;
+    }
+    /* Its snapshot is there already: its status comes from the store, see store/sync.h. */
+    if (kube_annotation(b->a, &b->st.object, BACKUP_UID_ANNOTATION)) {
+        status_progress(&b->st, "Reading", "its status is being read from the store");
+        return false;
+    }
     return true;
 }
 
@@ -338,6 +355,10 @@ static void read_spec(struct backup_run *b)
     b->store_ref = raw_text(b->a, o->raw, "spec", "storeRef", "name", NULL);
     b->keep_all = raw_is(raw_at(o->raw, "spec", "keep", NULL), "All");
     b->safety_for = kube_label(b->a, o, LEASE_SAFETY_LABEL);
+    b->schedule = kube_annotation(b->a, o, BACKUP_SCHEDULE_ANNOTATION);
+    if (!b->schedule)
+        b->schedule = kube_label(b->a, o, BACKUP_SCHEDULE_ANNOTATION);
+    b->ttl = raw_text(b->a, o->raw, "spec", "ttl", NULL);
 }
 
 static int run(struct backup_run *b, struct outcome *ret, struct err *err)

@@ -100,7 +100,10 @@ int backup_plan(struct backup_run *b, struct err *err)
     /* The password and the store are tried before any mover starts. */
     if (backup_session(b, err) < 0)
         return -1;
+    char id[STORE_ID_HEX];
+    store_id_hex(repository_id(b->session->opened.repo), id);
     status_set(&b->st, "repository", json_string(b->session->opened.path));
+    status_set(&b->st, "repositoryID", json_string(id));
     return BACKUP_NEXT;
 }
 

@@ -82,7 +82,8 @@ static int graft(struct synthetic *tree, struct arena *a, json_t *row, struct er
 
 /* ---- what is known ---- */
 
-/* Nothing in it differs between two runs over an unchanged target. */
+/* Nothing in it differs between two runs over an unchanged target. A volume that was not copied is
+ * named all the same: a Backup that is made for the snapshot later must say so. */
 static json_t *meta(struct backup_run *b, const struct plan *p)
 {
     json_t *volumes = json_array(), *row, *apps = json_array();
@@ -96,19 +97,20 @@ static json_t *meta(struct backup_run *b, const struct plan *p)
             if (json_object_get(row, members[m]))
                 json_object_set(v, members[m], json_object_get(row, members[m]));
         }
-        if (json_object_get(row, "tree"))
-            json_array_append(volumes, v);
-        json_decref(v);
+        json_array_append_new(volumes, v);
     }
     for (i = 0; i < p->app_count; i++)
         json_array_append_new(apps, json_pack("{s:s, s:s, s:s}", "kind", p->apps[i].type->kind,
                                               "namespace", p->apps[i].object.ns, "name",
                                               p->apps[i].object.name));
-    return json_pack("{s:i, s:{s:s, s:s, s:s}, s:s, s:s, s:O, s:o, s:o, s:b}", "version", 1,
-                     "target", "kind", b->kind, "namespace", b->target_ns, "name", b->target,
-                     "namespace", p->ns, "cluster", b->cx->cluster, "declared",
-                     json_object_get(b->st.now, "declared"), "applications", apps, "volumes",
-                     volumes, "alone", p->alone);
+    json_t *all =
+        json_pack("{s:i, s:{s:s, s:s, s:s}, s:s, s:s, s:O, s:o, s:o, s:b}", "version", 1, "target",
+                  "kind", b->kind, "namespace", b->target_ns, "name", b->target, "namespace", p->ns,
+                  "cluster", b->cx->cluster, "declared", json_object_get(b->st.now, "declared"),
+                  "applications", apps, "volumes", volumes, "alone", p->alone);
+    if (json_array_size(json_object_get(b->st.now, "problems")))
+        json_object_set(all, "problems", json_object_get(b->st.now, "problems"));
+    return all;
 }
 
 static int add_json(struct synthetic *tree, struct arena *a, const char *path, json_t *j,
@@ -160,6 +162,10 @@ static int save(struct backup_run *b, const struct store_id *tree, struct store_
     tags[n++] = backup_is_partial(b) ? "phase:PartiallyFailed" : "phase:Completed";
     if (b->safety_for)
         tags[n++] = arena_printf(b->a, "safety:%s", b->safety_for);
+    if (b->schedule)
+        tags[n++] = arena_printf(b->a, "schedule:%s/%s", b->ns, b->schedule);
+    if (b->ttl)
+        tags[n++] = arena_printf(b->a, "ttl:%s", b->ttl);
     static const char *const paths[] = {"/"};
     int64_t now = clock_wall_ms();
     struct snapshot s = {.time = {now / 1000, now % 1000 * 1000000},

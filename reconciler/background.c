@@ -1,0 +1,239 @@
+#include "reconciler/background.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "core/clock.h"
+#include "core/log.h"
+#include "core/map.h"
+#include "reconciler/queue.h"
+#include "reconciler/status.h"
+#include "reconciler/store/sync.h"
+
+enum { LOOK_MS = 1000, SOON_MS = 2000, AGAIN_MS = 60000 };
+
+struct worker {
+    struct background *b;
+    struct queue *queue;
+    pthread_t thread;
+};
+
+struct background {
+    struct context *cx;
+    pthread_mutex_t lock; /* of what follows; the condition is for both workers */
+    pthread_cond_t more;
+    struct map *looks; /* of stores: struct look */
+    struct worker quick;
+};
+
+/* When a store is looked at next. */
+struct look {
+    char what[160]; /* uid, generation and requestedAt of its BackupStore at the last look */
+    int64_t next_ms;
+    bool wanted;
+};
+
+static void add(struct background *b, struct worker *w, unsigned ms, const char *key)
+{
+    queue_add(w->queue, str_of(key), ms);
+    pthread_mutex_lock(&b->lock);
+    pthread_cond_broadcast(&b->more);
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* ---- sync ---- */
+
+static struct look *look_of(struct background *b, const char *store)
+{
+    struct look *l = map_get(b->looks, str_of(store));
+    if (!l)
+        map_put(b->looks, str_of(store), l = xcalloc(1, sizeof *l));
+    return l;
+}
+
+/* How long it is until then; 0: now, and the store counts as looked at. */
+static int64_t until_look(struct background *b, const char *store, const char *what)
+{
+    int64_t now = clock_mono_ms(), wait;
+    pthread_mutex_lock(&b->lock);
+    struct look *l = look_of(b, store);
+    wait = l->wanted || !streq(l->what, what) ? 0 : MAX(l->next_ms - now, 0);
+    if (wait == 0) {
+        snprintf(l->what, sizeof l->what, "%s", what);
+        l->wanted = false;
+        l->next_ms = now + b->cx->sync_ms;
+    }
+    pthread_mutex_unlock(&b->lock);
+    return wait;
+}
+
+static int say(struct context *cx, struct arena *a, const char *store, const struct sync_result *r,
+               struct err *err)
+{
+    char now[CLOCK_RFC3339];
+    clock_format(clock_wall_ms(), now);
+    json_t *body CLEANUP_JSON = json_pack(
+        "{s:{s:{s:s, s:I, s:I, s:I, s:s*}}}", "status", "sync", "time", now, "repositories",
+        (json_int_t)r->repositories, "snapshots", (json_int_t)r->snapshots, "unreadable",
+        (json_int_t)r->failures, "message", r->failures ? r->failure : NULL);
+    if (!r->failures)
+        json_object_set_new(json_object_get(json_object_get(body, "status"), "sync"), "message",
+                            json_null());
+    struct buf text CLEANUP(buf_free) = {0};
+    struct kube_write opts = {.subresource = "status"};
+    json_print(&text, body);
+    return kube_patch(cx->kube, a, &KUBE_BACKUPSTORE, NULL, store, KUBE_PATCH_MERGE,
+                      buf_view(&text), &opts, NULL, err);
+}
+
+static int sync_turn(struct background *b, struct arena *a, const char *store, int64_t *ret_again,
+                     struct err *err)
+{
+    struct sync_options options = {.apart_ms = b->cx->sync_ms * 4 / 5};
+    struct sync_result r = {0};
+    struct kube_object o;
+    if (kube_get(b->cx->kube, a, &KUBE_BACKUPSTORE, NULL, store, &o, err) < 0)
+        return err->kind == ERR_NOT_FOUND ? 0 : -1;
+    const char *requested = kube_annotation(a, &o, "reconcile.fluxcd.io/requestedAt");
+    str generation = raw_at(o.raw, "metadata", "generation", NULL);
+    *ret_again = until_look(
+        b, store,
+        arena_printf(a, "%s %.*s %.64s", o.uid, STR_FMT(generation), requested ? requested : ""));
+    if (*ret_again)
+        return 0;
+    *ret_again = b->cx->sync_ms;
+    struct err why;
+    if (sync_store(b->cx, a, store, &options, &r, &why) < 0) {
+        if (why.kind == ERR_CANCELLED)
+            return err_set(err, why.kind, "%s", why.msg);
+        r.failures++;
+        snprintf(r.failure, sizeof r.failure, "%.500s", why.msg);
+    }
+    if (r.made || r.removed) {
+        char made[24], removed[24];
+        snprintf(made, sizeof made, "%zu", r.made);
+        snprintf(removed, sizeof removed, "%zu", r.removed);
+        log_line(LOG_INFO, "Backups follow the store", "store", store, "made", made, "removed",
+                 removed, NULL);
+    }
+    return say(b->cx, a, store, &r, err);
+}
+
+/* ---- threads ---- */
+
+static int run_key(struct background *b, struct arena *a, const char *key, int64_t *ret_again,
+                   struct err *err)
+{
+    str rest = str_of(key);
+    str verb = str_cut(&rest, '/');
+    *ret_again = -1;
+    if (str_is(verb, "sync"))
+        return sync_turn(b, a, arena_str(a, rest).p, ret_again, err);
+    return 0;
+}
+
+static void turn(struct worker *w, const char *key)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct err err;
+    int64_t again;
+    if (run_key(w->b, a, key, &again, &err) == 0) {
+        queue_done(w->queue, key, again);
+        return;
+    }
+    unsigned ms = queue_failed(w->queue, key, err.retry_ms ? err.retry_ms : LOOK_MS);
+    char text[24];
+    snprintf(text, sizeof text, "%u", ms);
+    if (err.kind != ERR_CANCELLED)
+        log_line(err_is_transient(&err) ? LOG_WARN : LOG_ERROR, "work on a store failed", "what",
+                 key, "error", err.msg, "again_ms", text, NULL);
+}
+
+static void wait_ms(struct background *b, int64_t ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += ms % 1000 * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&b->lock);
+    (void)pthread_cond_timedwait(&b->more, &b->lock, &until);
+    pthread_mutex_unlock(&b->lock);
+}
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+    while (!atomic_load(w->b->cx->stopping)) {
+        int64_t wait;
+        char *key CLEANUP(free_p) = queue_take(w->queue, &wait);
+        if (key)
+            turn(w, key);
+        else
+            wait_ms(w->b, wait < 0 ? LOOK_MS : MIN(wait, LOOK_MS));
+    }
+    return NULL;
+}
+
+static void worker_start(struct background *b, struct worker *w)
+{
+    w->b = b;
+    w->queue = queue_new();
+    if (pthread_create(&w->thread, NULL, work, w) != 0)
+        abort(); /* no memory: as with every other allocation */
+}
+
+static void worker_stop(struct worker *w)
+{
+    pthread_join(w->thread, NULL);
+    queue_free(w->queue);
+}
+
+struct background *background_start(struct context *cx)
+{
+    struct background *b = xcalloc(1, sizeof *b);
+    b->cx = cx;
+    b->looks = map_new(free);
+    pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->more, NULL);
+    if (!cx->sync_ms)
+        cx->sync_ms = SYNC_PERIOD_MS;
+    worker_start(b, &b->quick);
+    return b;
+}
+
+void background_stop(struct background *b)
+{
+    if (!b)
+        return;
+    worker_stop(&b->quick);
+    map_free(b->looks);
+    pthread_cond_destroy(&b->more);
+    pthread_mutex_destroy(&b->lock);
+    free(b);
+}
+
+/* ---- what happens elsewhere ---- */
+
+void background_store(struct background *b, const char *store)
+{
+    if (!b)
+        return;
+    char *key CLEANUP(free_p) = xasprintf("sync/%s", store);
+    add(b, &b->quick, 0, key);
+}
+
+void background_sync(struct background *b, const char *store)
+{
+    if (!b || !store || !*store)
+        return;
+    pthread_mutex_lock(&b->lock);
+    look_of(b, store)->wanted = true;
+    pthread_mutex_unlock(&b->lock);
+    char *key CLEANUP(free_p) = xasprintf("sync/%s", store);
+    add(b, &b->quick, SOON_MS, key);
+}

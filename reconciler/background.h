@@ -1,0 +1,28 @@
+/* Work on stores that takes long, beside the reconciles: two threads with a queue each. One reads
+ * what stores hold and forgets what retention says (seconds); the other prunes and checks (hours),
+ * one repository at a time. What is to be done is read anew at each turn, from the resources: a
+ * process that was killed goes on. */
+#ifndef RECONCILER_BACKGROUND_H
+#define RECONCILER_BACKGROUND_H
+
+#include "reconciler/context.h"
+
+struct background;
+
+/* cx is borrowed and lives longer. */
+struct background *background_start(struct context *cx);
+
+/* cx->stopping is true by now: waits for the threads to see it, and frees all. Accepts NULL. */
+void background_stop(struct background *b);
+
+/* A BackupStore is there or was changed. NULL is accepted by these, and does nothing. Any thread.
+ */
+void background_store(struct background *b, const char *store);
+
+/* A Backup of that store was deleted: unless its snapshot is gone too, it comes back. */
+void background_sync(struct background *b, const char *store);
+
+/* A Backup of that repository was Completed, or is asked to be forgotten. */
+void background_retain(struct background *b, const char *store, const char *content_ns);
+
+#endif

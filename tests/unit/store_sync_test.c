@@ -1,0 +1,484 @@
+/* Store to cluster, against the fake API server and a store in a folder: Backups come back whatever
+ * deletes them, and go only when their snapshot surely has. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "core/clock.h"
+#include "fake_child.h"
+#include "kube/types.h"
+#include "reconciler/backup/backup.h"
+#include "reconciler/store/repositories.h"
+#include "reconciler/store/sync.h"
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SNAPSHOTS "snapshots"
+
+static const char world[] =
+    "[{'apiVersion':'v1','kind':'Namespace','metadata':{'name':'kube-system','uid':'cluster-1'}},"
+    "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'password','namespace':'gleaner-system'}"
+    ",'data':{'password':'YS1wYXNzd29yZC10aGF0LWlzLWxvbmctZW5vdWdo'}},"
+    "{'apiVersion':'gleaner.dev/v1alpha1','kind':'BackupStore','metadata':{'name':'local'},"
+    "'spec':{'local':{'path':'b'},'clusterName':'first','passwordSecretRef':{'name':'password',"
+    "'key':'password'}}}]";
+
+static const char application[] =
+    "[{'apiVersion':'kustomize.toolkit.fluxcd.io/v1','kind':'Kustomization',"
+    "'metadata':{'name':'app','namespace':'flux-system'},"
+    "'spec':{'interval':'1m','path':'./','prune':true,'targetNamespace':'app',"
+    "'sourceRef':{'kind':'GitRepository','name':'app'}},"
+    "'status':{'lastAppliedRevision':'main@sha1:0123456789012345678901234567890123456789',"
+    "'inventory':{'entries':[{'id':'app_conf__ConfigMap','v':'v1'}]}}},"
+    "{'apiVersion':'source.toolkit.fluxcd.io/v1','kind':'GitRepository',"
+    "'metadata':{'name':'app','namespace':'flux-system'},"
+    "'spec':{'interval':'1m','url':'http://127.0.0.1:9/app.git','ref':{'branch':'main'}}},"
+    "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'conf','namespace':'app'},'data':{'a'"
+    ":'1'}},"
+    "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'hand','namespace':'app'},'data':{'a':"
+    "'YQ=='}}]";
+
+struct bench {
+    struct fake_child *fake;
+    struct kube *kube;
+    struct arena *a;
+    char folder[64];
+    struct context cx;
+};
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
+static void post(const struct bench *b, const char *text)
+{
+    char *json CLEANUP(free_p) = xstrdup(text);
+    for (char *p = json; *p; p++)
+        if (*p == '\'')
+            *p = '"';
+    fake_post(b->fake, "objects", json);
+}
+
+/* A cluster beside the folder of another one, or a new folder. */
+static void bench_up(struct bench *b, const struct bench *beside)
+{
+    static atomic_bool stopping;
+    b->fake = fake_start(NULL);
+    b->kube = fake_client(b->fake);
+    b->a = arena_new();
+    snprintf(b->folder, sizeof b->folder, "%s",
+             beside ? beside->folder : "/tmp/gleaner-sync-XXXXXX");
+    if (!beside)
+        assert_non_null(mkdtemp(b->folder));
+    b->cx = (struct context){.kube = b->kube,
+                             .ns = "gleaner-system",
+                             .instance = "pod",
+                             .instance_uid = "pod-1",
+                             .program = "/bin/false",
+                             .mover_image = "x",
+                             .local_root = b->folder,
+                             .stopping = &stopping};
+    snprintf(b->cx.cluster, sizeof b->cx.cluster, "%s",
+             beside ? "22222222-2222-2222-2222-222222222222"
+                    : "11111111-1111-1111-1111-111111111111");
+    post(b, world);
+}
+
+static void bench_down(struct bench *b, bool with_folder)
+{
+    backup_sessions_end();
+    kube_free(b->kube);
+    fake_stop(b->fake);
+    arena_free(b->a);
+    if (with_folder)
+        nftw(b->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static void back_up(struct bench *b, const char *name, const char *more)
+{
+    post(b, arena_printf(b->a,
+                         "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{'name':"
+                         "'%s','namespace':'gleaner-system','uid':'uid-%s','labels':{"
+                         "'gleaner.dev/schedule':'nightly'}},'spec':{'target':{'kind':"
+                         "'Kustomization','namespace':'flux-system','name':'app'}%s}}]",
+                         name, name, more));
+    for (int i = 0; i < 100; i++) {
+        struct outcome o;
+        struct err err;
+        if (backup_reconcile(&b->cx, b->a, "gleaner-system", name, &o, &err) < 0)
+            fail_msg("reconcile: %s", err.msg);
+        if (o.what == OUTCOME_DONE)
+            return;
+    }
+    fail_msg("Backup %s does not end", name);
+}
+
+static struct sync_result sync_now(struct bench *b, int64_t apart_ms)
+{
+    struct sync_options options = {.apart_ms = apart_ms};
+    struct sync_result r = {0};
+    struct err err;
+    if (sync_store(&b->cx, b->a, "local", &options, &r, &err) < 0)
+        fail_msg("sync: %s", err.msg);
+    return r;
+}
+
+static bool get(struct bench *b, const char *name, struct kube_object *ret)
+{
+    struct err err;
+    if (kube_get(b->kube, b->a, &KUBE_BACKUP, "gleaner-system", name, ret, &err) == 0)
+        return true;
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+    return false;
+}
+
+static bool there(struct bench *b, const char *name)
+{
+    struct kube_object o;
+    return get(b, name, &o);
+}
+
+static const char *status_at(struct bench *b, const char *name, const char *member)
+{
+    struct kube_object o;
+    assert_true(get(b, name, &o));
+    const char *text = raw_text(b->a, o.raw, "status", member, NULL);
+    return text ? text : "";
+}
+
+static void delete (struct bench *b, const char *name)
+{
+    struct err err;
+    assert_int_equal(kube_delete(b->kube, &KUBE_BACKUP, "gleaner-system", name, NULL, &err), 0);
+}
+
+static int count_backup(void *ctx, const struct kube_object *o, struct err *err)
+{
+    (void)o;
+    (void)err;
+    (*(size_t *)ctx)++;
+    return 0;
+}
+
+static size_t backups(struct bench *b)
+{
+    size_t n = 0;
+    struct err err;
+    assert_int_equal(kube_list(b->kube, &KUBE_BACKUP, NULL, count_backup, &n, NULL, &err), 0);
+    return n;
+}
+
+static const char *repository(struct bench *b)
+{
+    return arena_printf(b->a, "%s/b/first/app", b->folder);
+}
+
+static void move(struct bench *b, const char *from, const char *to)
+{
+    const char *base = repository(b);
+    assert_int_equal(
+        rename(arena_printf(b->a, "%s/%s", base, from), arena_printf(b->a, "%s/%s", base, to)), 0);
+}
+
+static void remove_snapshot(struct bench *b, const char *hex)
+{
+    assert_int_equal(unlink(arena_printf(b->a, "%s/" SNAPSHOTS "/%s", repository(b), hex)), 0);
+}
+
+/* ---- they come back ---- */
+
+static void a_deleted_backup_comes_back_as_it_was(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct kube_object before, after;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", ",'ttl':'72h'");
+    assert_int_equal(sync_now(&b, 0).made, 0);
+    assert_int_equal(backups(&b), 1);
+    assert_true(get(&b, "one", &before));
+    delete (&b, "one");
+    struct sync_result r = sync_now(&b, 0);
+    if (r.failures)
+        fail_msg("%s", r.failure);
+    assert_int_equal(r.made, 1);
+    assert_true(get(&b, "one", &after));
+    assert_string_not_equal(before.uid, after.uid);
+    static const char *const same[] = {"phase",     "snapshot",   "store",
+                                       "namespace", "repository", "repositoryID"};
+    for (size_t i = 0; i < ARRAY_LEN(same); i++)
+        assert_string_equal(raw_text(b.a, before.raw, "status", same[i], NULL),
+                            raw_text(b.a, after.raw, "status", same[i], NULL));
+    static const char *const equal[] = {"declared", "counts", "volumes"};
+    for (size_t i = 0; i < ARRAY_LEN(equal); i++) {
+        json_t *x CLEANUP_JSON = NULL, *y CLEANUP_JSON = NULL;
+        assert_int_equal(json_parse(raw_at(before.raw, "status", equal[i], NULL), &x, NULL), 0);
+        assert_int_equal(json_parse(raw_at(after.raw, "status", equal[i], NULL), &y, NULL), 0);
+        if (!json_equal(x, y))
+            fail_msg("%s: %s", equal[i], after.raw.p);
+    }
+    assert_string_equal(raw_text(b.a, after.raw, "spec", "target", "name", NULL), "app");
+    assert_string_equal(raw_text(b.a, after.raw, "spec", "ttl", NULL), "72h");
+    assert_string_equal(raw_text(b.a, after.raw, "spec", "storeRef", "name", NULL), "local");
+    assert_string_equal(kube_label(b.a, &after, "gleaner.dev/schedule"), "nightly");
+    /* Neither a pass nor its own reconcile does anything more. */
+    assert_int_equal(sync_now(&b, 0).made, 0);
+    struct outcome o;
+    struct err err;
+    assert_int_equal(backup_reconcile(&b.cx, b.a, "gleaner-system", "one", &o, &err), 0);
+    assert_int_equal(o.what, OUTCOME_DONE);
+    assert_true(get(&b, "one", &before));
+    assert_string_equal(before.resource_version, after.resource_version);
+    bench_down(&b, true);
+}
+
+/* Killed between making the resource and its status: the Backup is not run, and gets its status. */
+static void a_half_made_one_is_filled_in(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    delete (&b, "one");
+    post(&b, "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{'name':'one',"
+             "'namespace':'gleaner-system','annotations':{'gleaner.dev/backup-uid':'uid-one'}},"
+             "'spec':{'target':{'kind':'Kustomization','namespace':'flux-system','name':'app'},"
+             "'storeRef':{'name':'local'}}}]");
+    struct outcome o;
+    struct err err;
+    assert_int_equal(backup_reconcile(&b.cx, b.a, "gleaner-system", "one", &o, &err), 0);
+    assert_string_equal(status_at(&b, "one", "phase"), "");
+    assert_int_equal(sync_now(&b, 0).made, 1);
+    assert_string_equal(status_at(&b, "one", "phase"), "Completed");
+    assert_int_equal(backups(&b), 1);
+    bench_down(&b, true);
+}
+
+/* Its snapshot is there, and its status does not say so yet. */
+static void a_running_one_is_not_doubled(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct err err;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    assert_int_equal(kube_patch(b.kube, b.a, &KUBE_BACKUP, "gleaner-system", "one",
+                                KUBE_PATCH_MERGE,
+                                STR("{\"status\":{\"phase\":\"Write\",\"snapshot\":null}}"),
+                                &(struct kube_write){.subresource = "status"}, NULL, &err),
+                     0);
+    assert_int_equal(sync_now(&b, 0).made, 0);
+    assert_int_equal(backups(&b), 1);
+    assert_string_equal(status_at(&b, "one", "phase"), "Write");
+    bench_down(&b, true);
+}
+
+/* The name belongs to another Backup now. */
+static void a_taken_name_gets_an_ending(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    const char *snapshot = status_at(&b, "one", "snapshot");
+    delete (&b, "one");
+    post(&b, "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{'name':'one',"
+             "'namespace':'gleaner-system','uid':'other'},'spec':{'target':{'kind':"
+             "'Kustomization','namespace':'flux-system','name':'other'}}}]");
+    assert_int_equal(sync_now(&b, 0).made, 1);
+    assert_string_equal(status_at(&b, arena_printf(b.a, "one-%.8s", snapshot), "snapshot"),
+                        snapshot);
+    assert_int_equal(sync_now(&b, 0).made, 0);
+    bench_down(&b, true);
+}
+
+/* Another cluster that knows the password alone: the same Backups, and nothing written. */
+static void a_fresh_cluster_reads_them(void **state)
+{
+    (void)state;
+    struct bench old, new;
+    bench_up(&old, NULL);
+    post(&old, application);
+    back_up(&old, "one", "");
+    back_up(&old, "two", "");
+    bench_up(&new, &old);
+    char before[4096], after[4096], command[256];
+    snprintf(command, sizeof command, "cd %s && find . -type f | sort | sha256sum", old.folder);
+    FILE *p = popen(command, "r");
+    assert_non_null(fgets(before, sizeof before, p));
+    pclose(p);
+    struct sync_result r = sync_now(&new, 1);
+    if (r.failures)
+        fail_msg("%s", r.failure);
+    assert_int_equal(r.made, 2);
+    assert_string_equal(status_at(&new, "one", "snapshot"), status_at(&old, "one", "snapshot"));
+    assert_string_equal(status_at(&new, "two", "phase"), "Completed");
+    p = popen(command, "r");
+    assert_non_null(fgets(after, sizeof after, p));
+    pclose(p);
+    assert_string_equal(before, after);
+    bench_down(&new, false);
+    bench_down(&old, true);
+}
+
+/* ---- they go ---- */
+
+static void one_goes_after_two_listings_apart(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    back_up(&b, "two", "");
+    remove_snapshot(&b, status_at(&b, "one", "snapshot"));
+    assert_int_equal(sync_now(&b, 3600000).removed, 0);
+    assert_string_not_equal(status_at(&b, "one", "missingSince"), "");
+    assert_int_equal(sync_now(&b, 3600000).removed, 0);
+    assert_true(there(&b, "one"));
+    usleep(1100000); /* a status has whole seconds */
+    assert_int_equal(sync_now(&b, 1).removed, 1);
+    assert_false(there(&b, "one"));
+    assert_true(there(&b, "two"));
+    bench_down(&b, true);
+}
+
+/* What was missing once and is there again is not suspected any more. */
+static void one_that_is_found_again_stays(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    back_up(&b, "two", "");
+    const char *at = arena_printf(b.a, SNAPSHOTS "/%s", status_at(&b, "one", "snapshot"));
+    move(&b, at, "aside");
+    sync_now(&b, 1);
+    assert_string_not_equal(status_at(&b, "one", "missingSince"), "");
+    move(&b, "aside", at);
+    sync_now(&b, 1);
+    assert_string_equal(status_at(&b, "one", "missingSince"), "");
+    move(&b, at, "aside");
+    assert_int_equal(sync_now(&b, 1).removed, 0);
+    assert_true(there(&b, "one"));
+    bench_down(&b, true);
+}
+
+static void stays_whatever_is_listed(struct bench *b, const char *why)
+{
+    for (int i = 0; i < 3; i++) {
+        struct sync_result r = {0};
+        struct err err;
+        struct sync_options options = {.apart_ms = 1};
+        (void)!sync_store(&b->cx, b->a, "local", &options, &r, &err);
+        if (r.removed || !there(b, "one") || *status_at(b, "one", "missingSince"))
+            fail_msg("%s: %s", why, "the Backup was removed or is suspected");
+        usleep(2000);
+    }
+}
+
+static void a_bad_listing_removes_nothing(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+
+    move(&b, SNAPSHOTS, "aside");
+    stays_whatever_is_listed(&b, "no folder of snapshots: an empty list");
+    assert_int_equal(mkdir(arena_printf(b.a, "%s/" SNAPSHOTS, repository(&b)), 0700), 0);
+    stays_whatever_is_listed(&b, "an empty folder of snapshots");
+    assert_int_equal(rmdir(arena_printf(b.a, "%s/" SNAPSHOTS, repository(&b))), 0);
+    FILE *f = fopen(arena_printf(b.a, "%s/" SNAPSHOTS, repository(&b)), "w");
+    fclose(f);
+    stays_whatever_is_listed(&b, "a list that fails");
+    assert_int_equal(unlink(arena_printf(b.a, "%s/" SNAPSHOTS, repository(&b))), 0);
+    move(&b, "aside", SNAPSHOTS);
+
+    move(&b, "config", "aside");
+    stays_whatever_is_listed(&b, "a repository without its config");
+    move(&b, "aside", "config");
+
+    const char *first = arena_printf(b.a, "%s/b/first", b.folder);
+    const char *other = arena_printf(b.a, "%s/b/other", b.folder);
+    assert_int_equal(rename(first, other), 0);
+    stays_whatever_is_listed(&b, "a store without the folder of the cluster");
+
+    /* Another repository in its place, with a snapshot of its own. */
+    back_up(&b, "two", "");
+    assert_string_not_equal(status_at(&b, "one", "repositoryID"),
+                            status_at(&b, "two", "repositoryID"));
+    stays_whatever_is_listed(&b, "a repository with another id");
+    bench_down(&b, true);
+}
+
+/* ---- the rule alone ---- */
+
+static void the_rule_is_strict(void **state)
+{
+    (void)state;
+    const struct known_backup b = {
+        .ended = true, .snapshot = "aa", .repository_id = "id", .missing_since_ms = 1000};
+    const struct sync_listing l = {
+        .repository_id = "id", .count = 3, .has = false, .now_ms = 5000, .apart_ms = 4000};
+    assert_int_equal(sync_judge(&b, &l), SYNC_REMOVE);
+    struct known_backup c = b;
+    struct sync_listing m = l;
+    m.now_ms = 4999;
+    assert_int_equal(sync_judge(&b, &m), SYNC_NOTHING);
+    m = l;
+    m.count = 0;
+    assert_int_equal(sync_judge(&b, &m), SYNC_NOTHING);
+    m = l;
+    m.repository_id = "other";
+    assert_int_equal(sync_judge(&b, &m), SYNC_NOTHING);
+    m = l;
+    m.has = true;
+    assert_int_equal(sync_judge(&b, &m), SYNC_FOUND);
+    c.repository_id = "";
+    assert_int_equal(sync_judge(&c, &l), SYNC_NOTHING);
+    c = b;
+    c.missing_since_ms = 0;
+    assert_int_equal(sync_judge(&c, &l), SYNC_SUSPECT);
+    c = b;
+    c.missing_since_ms = 9000; /* a clock that went back */
+    assert_int_equal(sync_judge(&c, &l), SYNC_SUSPECT);
+    c = b;
+    c.ended = false;
+    assert_int_equal(sync_judge(&c, &l), SYNC_NOTHING);
+    c = b;
+    c.snapshot = "";
+    assert_int_equal(sync_judge(&c, &l), SYNC_NOTHING);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_deleted_backup_comes_back_as_it_was),
+        cmocka_unit_test(a_half_made_one_is_filled_in),
+        cmocka_unit_test(a_running_one_is_not_doubled),
+        cmocka_unit_test(a_taken_name_gets_an_ending),
+        cmocka_unit_test(a_fresh_cluster_reads_them),
+        cmocka_unit_test(one_goes_after_two_listings_apart),
+        cmocka_unit_test(one_that_is_found_again_stays),
+        cmocka_unit_test(a_bad_listing_removes_nothing),
+        cmocka_unit_test(the_rule_is_strict),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
