@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A folder with everything that a Linux file system holds, and what can be said about it.
 
-    nasty_folder.py make DIR                 makes it (as root)
+    nasty_folder.py make DIR [pod]           makes it (as root); pod: without what no pod can see
     nasty_folder.py list DIR [plain [RAW]]   a line for each entry with all that must be equal;
                                              plain: without sockets, and with pipes told apart
     nasty_folder.py compare RESTIC THEIRS OURS RAW
@@ -43,7 +43,7 @@ def put(path, data=b"x", mode=0o644):
     os.chmod(path, mode)
 
 
-def make(top):
+def make(top, pod=None):
     os.makedirs(top)
     os.chdir(top)
     for i, name in enumerate(NAMES):
@@ -82,8 +82,10 @@ def make(top):
     os.chmod("random", 0o6755)
     os.setxattr("random", "security.capability", struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0))
     for name, value in (("user.zz", b"value <x>"), ("user.empty", b""), ("user.bytes", b"\xff\0\xfe"),
-                        ("user.caf\u00e9 \"q\" <&>", b"1"), ("trusted.note", b"t"), ("user.long", b"v" * 3000)):
+                        ("user.caf\u00e9 \"q\" <&>", b"1"), ("user.long", b"v" * 3000)):
         os.setxattr("zeros", name, value)
+    if not pod:
+        os.setxattr("zeros", "trusted.note", b"t")
     for name in ("emptydir", "sparse", "\udce4dir"):
         os.setxattr(name, "user.z", b"z")
         os.setxattr(name, "user.a", b"a")
@@ -174,6 +176,7 @@ def compare(restic, theirs, ours, raw, path="/"):
 if __name__ == "__main__":
     verb, *args = sys.argv[1:]
     if verb == "make":
+        os.umask(0o022)
         make(*args)
     elif verb == "list":
         lines(*args)
