@@ -14,9 +14,18 @@ int cli_repo(int argc, char **argv)
     } verbs[] = {
         {"init", cli_repo_init, "make a repository"},
         {"backup", cli_repo_backup, "save directories as a snapshot"},
-        {"check", cli_repo_check, "prove that the repository is whole, and name what is not"},
         {"snapshots", cli_repo_snapshots, "list the snapshots"},
         {"ls", cli_repo_ls, "list the files of a snapshot"},
+        {"find", cli_repo_find, "name the snapshots that hold a file"},
+        {"diff", cli_repo_diff, "tell what changed from one snapshot to another"},
+        {"restore", cli_repo_restore, "write a snapshot, or a part of it, into a folder"},
+        {"dump", cli_repo_dump, "print a file of a snapshot, or a folder as an archive"},
+        {"stats", cli_repo_stats, "count what the snapshots hold"},
+        {"check", cli_repo_check, "prove that the repository is whole, and name what is not"},
+        {"key", cli_repo_key, "list, add, change and remove passwords"},
+        {"unlock", cli_repo_unlock, "remove locks whose holders are gone"},
+        {"list", cli_repo_list, "list what lies in the repository"},
+        {"cat", cli_repo_cat, "print what lies in the repository, opened"},
     };
     for (size_t i = 0; argc > 1 && i < ARRAY_LEN(verbs); i++)
         if (streq(argv[1], verbs[i].name))

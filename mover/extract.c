@@ -17,8 +17,52 @@ static const char *here(const struct extract *x)
 static int extract_entries(struct extract *x, int dir, const struct store_id *tree, unsigned depth,
                            struct err *err);
 
+/* The tree gives names without '/', NUL, "." and ".."; here once more, where it counts. */
+static int check_name(const struct extract *x, str name, char out[256], struct err *err)
+{
+    if (name.n == 0 || name.n > 255 || memchr(name.p, '/', name.n) || memchr(name.p, 0, name.n) ||
+        str_is(name, ".") || str_is(name, ".."))
+        return err_set(err, ERR_CORRUPT, "the tree of %.300s holds a name that no file can have",
+                       here(x));
+    memcpy(out, name.p, name.n);
+    out[name.n] = '\0';
+    return 0;
+}
+
+static enum extract_want want(const struct extract *x, const struct node *node)
+{
+    const struct extract_choice *choice = x->choice;
+    return choice && choice->want ? choice->want(choice->ctx, here(x), node) : EXTRACT_WANT;
+}
+
+/* That something below the directory is wanted. */
+static int any_wanted(struct extract *x, const struct store_id *tree, unsigned depth,
+                      struct err *err)
+{
+    struct tree_reader *reader CLEANUP(tree_reader_free_p) = NULL;
+    const struct node *node;
+    int found = 0, more = 1;
+    if (depth >= STORE_TREE_DEPTH)
+        return err_set(err, ERR_CORRUPT, "%.300s: too deep", here(x));
+    if (tree_reader_open(x->repo, tree, &reader, err) < 0)
+        return err_wrap(err, "tree of %s", here(x));
+    while (found == 0 && (more = tree_reader_next(reader, &node, err)) > 0) {
+        char name[256];
+        if (check_name(x, node->name, name, err) < 0)
+            return -1;
+        size_t before = volume_path_push(&x->path, name);
+        enum extract_want is = want(x, node);
+        if (is == EXTRACT_ENTER && node->type == NODE_DIR && node->has_subtree)
+            found = any_wanted(x, &node->subtree, depth + 1, err);
+        else
+            found = is == EXTRACT_WANT;
+        volume_path_pop(&x->path, before);
+    }
+    return more < 0 ? -1 : found;
+}
+
 static int extract_dir(struct extract *x, int dir, const char *name, const struct node *node,
-                       unsigned depth, struct err *err)
+                       bool itself, unsigned depth, struct err *err)
 {
     int fd CLEANUP(close_p) = -1;
     if (place_dir(x, dir, name, &fd, err) < 0)
@@ -27,7 +71,7 @@ static int extract_dir(struct extract *x, int dir, const char *name, const struc
         return 0;
     if (extract_entries(x, fd, &node->subtree, depth + 1, err) < 0)
         return -1;
-    if (x->removing)
+    if (x->removing || !itself)
         return 0;
     x->problems.report->dirs++;
     place_metadata(x, fd, ".", node);
@@ -37,14 +81,14 @@ static int extract_dir(struct extract *x, int dir, const char *name, const struc
 /* The pass that makes room: enters what is a directory on both sides, removes what is of another
  * type. */
 static int make_room(struct extract *x, int dir, const char *name, const struct node *node,
-                     unsigned depth, struct err *err)
+                     bool itself, unsigned depth, struct err *err)
 {
     struct volume_stat st;
     if (volume_stat(dir, name, &st) < 0 || !volume_same_mount(&x->root, &st))
         return 0;
     bool is_dir = S_ISDIR(st.mode);
     if (is_dir && node->type == NODE_DIR)
-        return extract_dir(x, dir, name, node, depth, err);
+        return extract_dir(x, dir, name, node, itself, depth, err);
     if (is_dir != (node->type == NODE_DIR) && node->type < NODE_OTHER)
         return place_remove(x, dir, name, err) < 0 ? -1 : 0;
     return 0;
@@ -56,43 +100,40 @@ static int extract_node(struct extract *x, int dir, const char *name, const stru
     if (node->type == NODE_DIR && (!node->has_subtree || depth >= STORE_TREE_DEPTH))
         return err_set(err, ERR_CORRUPT, "%.300s: a directory without a tree, or too deep",
                        here(x));
+    enum extract_want is = want(x, node);
+    bool itself = is == EXTRACT_WANT;
+    if (is == EXTRACT_SKIP || (!itself && node->type != NODE_DIR))
+        return 0;
+    if (!itself) {
+        int found = any_wanted(x, &node->subtree, depth + 1, err);
+        if (found <= 0)
+            return found;
+    }
     if (x->removing)
-        return make_room(x, dir, name, node, depth, err);
+        return make_room(x, dir, name, node, itself, depth, err);
     if (node->type == NODE_DIR)
-        return extract_dir(x, dir, name, node, depth, err);
+        return extract_dir(x, dir, name, node, itself, depth, err);
     if (node->type < NODE_OTHER)
         return place_leaf(x, dir, name, node, err);
     problem_add(&x->problems, here(x), "is of an unknown type in the backup: not restored");
     return 0;
 }
 
-static bool is_ours(const char *name, unsigned depth)
+static bool is_ours(const struct extract *x, const char *name, unsigned depth)
 {
-    return depth > 0 || !volume_is_protected(name);
+    return depth > 0 || x->choice || !volume_is_protected(name);
 }
 
 /* Only the first pass removes: what it left is a mount, which it named. */
 static int remove_extra(struct extract *x, int dir, const char *name, unsigned depth,
                         struct err *err)
 {
-    if (!x->removing || !is_ours(name, depth))
+    if (!x->removing || !is_ours(x, name, depth) || (x->choice && !x->choice->remove_others))
         return 0;
     size_t before = volume_path_push(&x->path, name);
     int r = place_remove(x, dir, name, err);
     volume_path_pop(&x->path, before);
     return r < 0 ? -1 : 0;
-}
-
-/* The tree gives names without '/', NUL, "." and ".."; here once more, where it counts. */
-static int check_name(const struct extract *x, str name, char out[256], struct err *err)
-{
-    if (name.n == 0 || name.n > 255 || memchr(name.p, '/', name.n) || memchr(name.p, 0, name.n) ||
-        str_is(name, ".") || str_is(name, ".."))
-        return err_set(err, ERR_CORRUPT, "the tree of %.300s holds a name that no file can have",
-                       here(x));
-    memcpy(out, name.p, name.n);
-    out[name.n] = '\0';
-    return 0;
 }
 
 /* Both sides are sorted: one pass over the tree and the names that are there. */
@@ -112,7 +153,7 @@ static int merge(struct extract *x, int dir, struct tree_reader *tree,
                 return -1;
         if (i < names->at.n && order == 0)
             i++;
-        if (!is_ours(name, depth))
+        if (!is_ours(x, name, depth))
             continue;
         size_t before = volume_path_push(&x->path, name);
         int r = extract_node(x, dir, name, node, depth, err);
@@ -164,14 +205,16 @@ static int extract_all(struct extract *x, const struct store_id *tree, const cha
     return 0;
 }
 
-int extract_volume(struct repository *repo, int volume, const struct store_id *tree,
-                   const char *root, struct mover_report *report, struct err *err)
+static int extract(struct repository *repo, int folder, const struct store_id *tree,
+                   const char *root, const struct extract_choice *choice,
+                   struct mover_report *report, struct err *err)
 {
     struct extract x = {
         .repo = repo,
         .content = content_new(repo),
         .problems = {.report = report},
-        .volume = volume,
+        .volume = folder,
+        .choice = choice,
         .groups = map_new(link_group_free),
         .claimed = map_new(NULL),
     };
@@ -186,4 +229,17 @@ int extract_volume(struct repository *repo, int volume, const struct store_id *t
     map_free(x.claimed);
     free(x.link);
     return r;
+}
+
+int extract_volume(struct repository *repo, int volume, const struct store_id *tree,
+                   const char *root, struct mover_report *report, struct err *err)
+{
+    return extract(repo, volume, tree, root, NULL, report, err);
+}
+
+int extract_folder(struct repository *repo, int folder, const struct store_id *tree,
+                   const struct extract_choice *choice, struct mover_report *report,
+                   struct err *err)
+{
+    return extract(repo, folder, tree, NULL, choice, report, err);
 }

@@ -13,7 +13,7 @@
 #define MOVER_EXTRACT_H
 
 #include "mover/report.h"
-#include "store/repository.h"
+#include "store/tree.h"
 
 /* volume: a descriptor of the directory. root: mover_report.root of the backup, or NULL: the
  * volume's own directory keeps its owner, mode and time. The repository's index is loaded. Ends
@@ -25,5 +25,26 @@
 int extract_volume(struct repository *repo, int volume, const struct store_id *tree,
                    const char *root /* may be NULL */, struct mover_report *report, struct err *err)
     must_check;
+
+enum extract_want {
+    EXTRACT_SKIP,
+    EXTRACT_ENTER, /* of a directory: not itself, but something in it may be wanted */
+    EXTRACT_WANT
+};
+
+/* What a person wants of a tree. */
+struct extract_choice {
+    /* path is "/a/b"; NULL: all is wanted. */
+    enum extract_want (*want)(void *ctx, const char *path, const struct node *node);
+    void *ctx;
+    bool remove_others; /* what the tree does not hold; only where all is wanted */
+};
+
+/* The same into a plain folder: what the tree does not hold stays, unless the choice says
+ * otherwise, and no name is special. A directory that is only entered is made where something in it
+ * is wanted, and keeps what metadata it has. */
+int extract_folder(struct repository *repo, int folder, const struct store_id *tree,
+                   const struct extract_choice *choice, struct mover_report *report,
+                   struct err *err) must_check;
 
 #endif

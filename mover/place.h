@@ -5,6 +5,7 @@
 #include "core/map.h"
 #include "mover/attributes.h"
 #include "mover/content.h"
+#include "mover/extract.h"
 #include "mover/volume.h"
 #include "store/tree.h"
 
@@ -15,11 +16,12 @@ struct extract {
     struct volume_path path;
     int volume;
     struct volume_stat root;
-    char *link;                   /* the target of the symlink that was found */
-    struct attributes attributes; /* of the entry at hand */
-    struct map *groups;           /* (device_id, inode) of a node -> struct link_group */
-    struct map *claimed;          /* inode of a local file that already serves a group */
-    bool removing;                /* first pass: make room, write nothing */
+    char *link;                          /* the target of the symlink that was found */
+    struct attributes attributes;        /* of the entry at hand */
+    struct map *groups;                  /* (device_id, inode) of a node -> struct link_group */
+    struct map *claimed;                 /* inode of a local file that already serves a group */
+    bool removing;                       /* first pass: make room, write nothing */
+    const struct extract_choice *choice; /* of a plain folder; NULL: a volume, made equal */
 };
 
 /* Where the first name of a hard-linked node was placed. */
