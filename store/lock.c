@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 struct lock {
+    struct lock *next; /* in `held` */
     struct repository *repo;
     char *hostname, *username;
     bool exclusive;
@@ -126,11 +127,42 @@ static int write_file(const struct lock *l, int64_t now_ms, struct store_id *ret
     return repository_save_file(l->repo, BACKEND_LOCK, buf_view(&text), ret_id, err);
 }
 
+/* The locks of this process. Taken while a lock file is written, so that whoever sees the file and
+ * asks gets the answer. */
+static struct {
+    pthread_mutex_t mutex;
+    struct lock *first;
+} held = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+static struct lock **find_held(const struct lock *l)
+{
+    struct lock **at = &held.first;
+    while (*at && *at != l)
+        at = &(*at)->next;
+    return at;
+}
+
+static bool is_held(const struct store_id *id)
+{
+    pthread_mutex_lock(&held.mutex);
+    const struct lock *l = held.first;
+    while (l && !store_id_equal(&l->id, id))
+        l = l->next;
+    pthread_mutex_unlock(&held.mutex);
+    return l != NULL;
+}
+
 /* Writes a lock file that becomes this lock's. */
 static int write_lock(struct lock *l, struct err *err)
 {
     int64_t wall = clock_wall_ms(), boot = clock_boot_ms();
-    if (write_file(l, wall, &l->id, err) < 0)
+    pthread_mutex_lock(&held.mutex);
+    int r = write_file(l, wall, &l->id, err);
+    struct lock **at = find_held(l);
+    if (r == 0 && !*at)
+        *at = l;
+    pthread_mutex_unlock(&held.mutex);
+    if (r < 0)
         return -1;
     l->refreshed_wall_ms = wall;
     l->refreshed_boot_ms = boot;
@@ -202,6 +234,11 @@ static void wait_ms(unsigned ms)
 
 static void lock_free(struct lock *l)
 {
+    pthread_mutex_lock(&held.mutex);
+    struct lock **at = find_held(l);
+    if (*at)
+        *at = l->next;
+    pthread_mutex_unlock(&held.mutex);
     pthread_mutex_destroy(&l->mutex);
     free(l->hostname);
     free(l->username);
@@ -343,7 +380,7 @@ int lock_sweep(struct repository *repo, const struct lock_options *options, stru
     if (list_locks(repo, a, NULL, false, &list, err) < 0)
         return -1;
     for (size_t i = 0; i < list.n; i++) {
-        bool own = options->own_left_over && streq(list.p[i].hostname, options->hostname);
+        bool own = streq(list.p[i].hostname, options->hostname) && !is_held(&list.p[i].id);
         if (!own && !is_dead(&list.p[i], options))
             continue;
         if (remove_file(repo, &list.p[i].id, err) < 0)

@@ -52,9 +52,6 @@ struct lock_options {
     lock_judge_fn *judge; /* may be NULL */
     void *judge_ctx;
     unsigned settle_ms; /* 0: LOCK_SETTLE_MS */
-    /* lock_sweep: also locks of our own identity, which an earlier process of this pod left. Only
-     * before this process has taken any. */
-    bool own_left_over;
 };
 
 struct lock;
@@ -93,7 +90,9 @@ int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *re
  * and has not been seen unchanged for LOCK_STOP_MS. ERR_GONE. */
 int lock_confirm_holder(struct repository *repo, const char *hostname, struct err *err) must_check;
 
-/* Removes lock files of our own cluster whose holder is proven dead; how many. Never another's. */
+/* Removes lock files of our own cluster whose holder is proven dead, and those of our own identity
+ * that this process does not hold, which an earlier process of this pod left; how many. Never
+ * another's. options->hostname must be a lock_identity: on a host name others may live. */
 int lock_sweep(struct repository *repo, const struct lock_options *options, struct err *err)
     must_check;
 

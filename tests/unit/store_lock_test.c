@@ -225,12 +225,20 @@ static void test_sweep(void **state)
     assert_int_equal(lock_sweep(f->repo, &ours, &err), 1);
     assert_int_equal(count_locks(f), 0);
     check(lock_release(left, &err), &err);
-    /* What an earlier process of this very pod left. */
+    /* What an earlier process of this very pod left goes, what this one holds does not. */
     check(lock_acquire(f->repo, &theirs, &left, &err), &err);
-    assert_int_equal(lock_sweep(f->repo, &theirs, &err), 0);
-    theirs.own_left_over = true;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(lock_acquire(f->repo, &theirs, &left, &err) < 0);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(count_locks(f), 2);
+    check(lock_refresh(left, &err), &err);
     assert_int_equal(lock_sweep(f->repo, &theirs, &err), 1);
+    check(lock_confirm(left, &err), &err);
     check(lock_release(left, &err), &err);
+    assert_int_equal(count_locks(f), 0);
 }
 
 /* ---- clocks ---- */
