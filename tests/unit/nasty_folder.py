@@ -106,6 +106,7 @@ def make(top, pod=None):
 
 
 def lines(top, plain=None, raw="yes"):
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape") # whatever the locale
     first = {}
     for path, dirs, files in os.walk(top):
         dirs.sort()
