@@ -198,16 +198,15 @@ static inline size_t read_all(struct world *w)
     return list.n;
 }
 
-static char restic_path[] = "/usr/bin/restic";
-
 static inline char *restic(struct world *w, const char *const *words)
 {
-    const char *argv[24] = {restic_path, "--no-cache", "-r", w->folder};
+    const char *path = getenv("TESTS_RESTIC") ? getenv("TESTS_RESTIC") : "/usr/bin/restic";
+    const char *argv[24] = {path, "--no-cache", "-r", w->folder};
     static const char *const env[] = {"RESTIC_PASSWORD=p", "TZ=UTC", "HOME=/nonexistent", NULL};
     struct proc_result result;
     struct err err;
-    if (access(restic_path, X_OK) != 0)
-        fail_msg("this test needs %s", restic_path);
+    if (access(path, X_OK) != 0)
+        fail_msg("this test needs %s", path);
     for (size_t n = 4; *words; n++)
         argv[n] = *words++;
     must(proc_run(&(struct proc_request){.argv = argv, .env = env}, &result, &err), &err);

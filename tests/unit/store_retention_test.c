@@ -160,7 +160,7 @@ static void tags_keep_what_has_all_of_one_list(void **state)
 
 /* ---- against stock restic ---- */
 
-static char restic_path[] = "/usr/bin/restic";
+static const char *restic_path = "/usr/bin/restic"; /* or TESTS_RESTIC */
 
 static uint64_t rand_state;
 
@@ -365,6 +365,8 @@ static void drop_same_times(struct snapshot_list *list, struct backend *b)
 static void same_as_restic_for_random_policies(void **state)
 {
     (void)state;
+    if (getenv("TESTS_RESTIC"))
+        restic_path = getenv("TESTS_RESTIC");
     if (access(restic_path, X_OK) != 0)
         fail_msg("this test needs %s", restic_path);
     struct arena *a CLEANUP(arena_free_p) = arena_new();
