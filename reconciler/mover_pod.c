@@ -149,7 +149,7 @@ static int refused(const struct mover_pod_spec *spec, struct err *err)
             err, ERR_REFUSED,
             "%s: Pod Security of namespace %s forbids the mover of claim %s, which runs as "
             "root to keep owners and modes. Allow it with `kubectl label namespace %s "
-            "pod-security.kubernetes.io/enforce=privileged --overwrite`. The server said: %s",
+            "pod-security.kubernetes.io/enforce=baseline --overwrite`. The server said: %s",
             spec->owner, spec->ns, spec->claim, spec->ns, why.msg);
     }
     if (strstr(err->msg, "exceeded quota")) {

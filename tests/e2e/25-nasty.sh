@@ -8,7 +8,8 @@ nasty() { python3 "$top/tests/unit/nasty_folder.py" "$@"; }
 state() { nasty list "$folder/nasty" && nasty list "$folder/by-pod" && root_state; }
 root_state() { python3 -c 'import os, sys; p = sys.argv[1]; print({x: os.getxattr(p, x) for x in os.listxattr(p)}, oct(os.stat(p).st_mode))' "$folder"; }
 export LC_ALL=C # names of any bytes are no reason for grep to give up
-trap 'rm -rf "$folder/nasty" "$folder/by-pod"' EXIT
+security() { kubectl label namespace shop pod-security.kubernetes.io/enforce"$1" --overwrite >/dev/null; }
+trap 'rm -rf "$folder/nasty" "$folder/by-pod"; security -' EXIT
 
 # What a pod's own tools make, and on the node's side of the same volume what they cannot.
 make_all() {
@@ -25,6 +26,7 @@ must "a nasty folder lies on the claim" make_all
 before=$(state | base64)
 size_before=$(du -sk "$folder/nasty" | cut -f1)
 
+must "the namespace admits what Pod Security's baseline allows" security =baseline
 must "it is backed up, and the Backup is Completed" backup_app e2e-nasty-$$ shop
 row() { kubectl -n gleaner-system get backup e2e-nasty-$$ -o json | jq -r '.status.volumes[] | select(.claim == "data-shop-0") | .'"$1"; }
 check "nothing of the volume is named as lost" same "Completed null" "$(row phase) $(row problems)"
