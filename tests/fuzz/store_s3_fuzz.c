@@ -26,6 +26,20 @@ static void fuzz_list(str text)
     buf_free(&next);
 }
 
+static void fuzz_list_all(str text)
+{
+    struct s3_entries entries[BACKEND_TYPES] = {0};
+    struct buf next = {0};
+    struct err err;
+    int r = s3_list_page_all(text, "p/", 100, entries, &next, &err);
+    for (int type = 0; type < BACKEND_TYPES; type++) {
+        if (r == 0 && entries[type].n > 100)
+            abort();
+        vec_free(&entries[type]);
+    }
+    buf_free(&next);
+}
+
 /* A text that the scanner takes, escaped and scanned again, is the same text. */
 static void fuzz_find(str text)
 {
@@ -50,6 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     str text = {(const char *)data, size};
     struct s3_secret secret;
     fuzz_list(text);
+    fuzz_list_all(text);
     fuzz_find(text);
     if (s3_credentials_parse(text, STR("default"), &secret)) {
         if (!secret.access || !secret.secret)
