@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# gleaner's repositories read by its peers, theirs read by gleaner: tests/interop/run BUILD
+# gleaner's repositories read by its peers, theirs read by gleaner: tests/interop/interop.sh BUILD
 #
 # BUILD is a build folder (build/asan). The peers: Debian's restic always; restic 0.18.1 and rustic 0.11
 # where bench/peers has built them, otherwise a line SKIP says so. Prints PASS, FAIL or SKIP lines, END
@@ -7,7 +7,7 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(cd "$here/../.." && pwd)
-built=$(realpath "${1:?tests/interop/run BUILD}")
+built=$(realpath "${1:?tests/interop/interop.sh BUILD}")
 tool=$built/tests/unit/store_tool mover=$built/tests/unit/mover_tool mixed=$built/tests/interop/mixed_packs
 gleaner=$built/cli/gleaner
 folder=("python3" "$top/tests/unit/nasty_folder.py")
