@@ -9,9 +9,15 @@
 #include "core/map.h"
 #include "reconciler/queue.h"
 #include "reconciler/status.h"
+#include "reconciler/store/retain.h"
 #include "reconciler/store/sync.h"
 
-enum { LOOK_MS = 1000, SOON_MS = 2000, AGAIN_MS = 60000 };
+enum {
+    LOOK_MS = 1000,
+    SOON_MS = 2000,
+    BUSY_MS = 10000,            /* until a repository that others work on is tried again */
+    RETAIN_MS = 60 * 60 * 1000, /* retention goes by the clock too: "within" ends by itself */
+};
 
 struct worker {
     struct background *b;
@@ -23,7 +29,8 @@ struct background {
     struct context *cx;
     pthread_mutex_t lock; /* of what follows; the condition is for both workers */
     pthread_cond_t more;
-    struct map *looks; /* of stores: struct look */
+    struct map *looks;    /* of stores: struct look */
+    struct map *retained; /* of repositories, "store/namespace": struct retained */
     struct worker quick;
 };
 
@@ -32,6 +39,10 @@ struct look {
     char what[160]; /* uid, generation and requestedAt of its BackupStore at the last look */
     int64_t next_ms;
     bool wanted;
+};
+
+struct retained {
+    int64_t at_ms;
 };
 
 static void add(struct background *b, struct worker *w, unsigned ms, const char *key)
@@ -43,6 +54,9 @@ static void add(struct background *b, struct worker *w, unsigned ms, const char 
 }
 
 /* ---- sync ---- */
+
+static int retain_by_clock(struct background *b, struct arena *a, const char *store,
+                           struct err *err);
 
 static struct look *look_of(struct background *b, const char *store)
 {
@@ -117,7 +131,64 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
         log_line(LOG_INFO, "Backups follow the store", "store", store, "made", made, "removed",
                  removed, NULL);
     }
-    return say(b->cx, a, store, &r, err);
+    return say(b->cx, a, store, &r, err) < 0 ? -1 : retain_by_clock(b, a, store, err);
+}
+
+/* ---- retention ---- */
+
+static bool was_retained(struct background *b, const char *repository)
+{
+    pthread_mutex_lock(&b->lock);
+    const struct retained *r = map_get(b->retained, str_of(repository));
+    bool is = r && clock_mono_ms() - r->at_ms < RETAIN_MS;
+    pthread_mutex_unlock(&b->lock);
+    return is;
+}
+
+static void note_retained(struct background *b, const char *repository)
+{
+    struct retained *r = xcalloc(1, sizeof *r);
+    r->at_ms = clock_mono_ms();
+    pthread_mutex_lock(&b->lock);
+    map_put(b->retained, str_of(repository), r);
+    pthread_mutex_unlock(&b->lock);
+}
+
+/* Those repositories of which something may be over by the clock. */
+static int retain_by_clock(struct background *b, struct arena *a, const char *store,
+                           struct err *err)
+{
+    struct known k CLEANUP(known_free) = {0};
+    int64_t now = clock_wall_ms();
+    if (known_read(b->cx, a, &k, err) < 0)
+        return -1;
+    for (size_t i = 0; i < k.backups.n; i++) {
+        const struct known_backup *x = &k.backups.p[i];
+        if (!x->ended || !*x->snapshot || !*x->content || !streq(x->store, store))
+            continue;
+        bool over = x->ttl_ms && x->completed_ms && now - x->completed_ms >= x->ttl_ms;
+        if (over || retain_is_asked(x->request, x->handled) ||
+            (x->schedule && !was_retained(b, arena_printf(a, "%s/%s", store, x->content))))
+            background_retain(b, store, x->content);
+    }
+    return 0;
+}
+
+static int retain_turn(struct background *b, struct arena *a, str repository, int64_t *ret_again,
+                       struct err *err)
+{
+    struct retain_result r;
+    const char *whole = arena_str(a, repository).p;
+    const char *store = arena_str(a, str_cut(&repository, '/')).p;
+    struct err why;
+    if (store_retain(b->cx, a, store, arena_str(a, repository).p, &r, &why) == 0) {
+        note_retained(b, whole);
+        return 0;
+    }
+    if (why.kind != ERR_BUSY)
+        return err_set(err, why.kind, "%s", why.msg);
+    *ret_again = BUSY_MS;
+    return 0;
 }
 
 /* ---- threads ---- */
@@ -130,6 +201,8 @@ static int run_key(struct background *b, struct arena *a, const char *key, int64
     *ret_again = -1;
     if (str_is(verb, "sync"))
         return sync_turn(b, a, arena_str(a, rest).p, ret_again, err);
+    if (str_is(verb, "retain"))
+        return retain_turn(b, a, rest, ret_again, err);
     return 0;
 }
 
@@ -198,6 +271,7 @@ struct background *background_start(struct context *cx)
     struct background *b = xcalloc(1, sizeof *b);
     b->cx = cx;
     b->looks = map_new(free);
+    b->retained = map_new(free);
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->more, NULL);
     if (!cx->sync_ms)
@@ -212,6 +286,7 @@ void background_stop(struct background *b)
         return;
     worker_stop(&b->quick);
     map_free(b->looks);
+    map_free(b->retained);
     pthread_cond_destroy(&b->more);
     pthread_mutex_destroy(&b->lock);
     free(b);
@@ -236,4 +311,12 @@ void background_sync(struct background *b, const char *store)
     pthread_mutex_unlock(&b->lock);
     char *key CLEANUP(free_p) = xasprintf("sync/%s", store);
     add(b, &b->quick, SOON_MS, key);
+}
+
+void background_retain(struct background *b, const char *store, const char *content_ns)
+{
+    if (!b || !store || !*store || !content_ns || !*content_ns)
+        return;
+    char *key CLEANUP(free_p) = xasprintf("retain/%s/%s", store, content_ns);
+    add(b, &b->quick, 0, key);
 }

@@ -2,8 +2,9 @@
 
 #include "core/clock.h"
 #include "kube/types.h"
+#include "reconciler/background.h"
 #include "reconciler/mover_pod.h"
-#include "reconciler/store/known.h"
+#include "reconciler/store/retain.h"
 
 #include <stdio.h>
 
@@ -133,6 +134,8 @@ static int finish(struct backup_run *b, struct err *err)
     if (backup_save(b, err) < 0)
         return -1;
     backup_event(b, partial, partial ? "PartiallyFailed" : "Completed", note);
+    background_retain(b->cx->background, status_text(&b->st, "store"),
+                      status_text(&b->st, "namespace"));
     return 0;
 }
 
@@ -325,8 +328,8 @@ static bool acceptable(struct backup_run *b)
     }
     int64_t ttl;
     if (b->ttl && (!clock_parse_duration(str_of(b->ttl), &ttl) || ttl <= 0)) {
-        status_stalled(&b->st, "InvalidTTL", "spec.ttl '%.40s' is no time: give one like 72h or 30d",
-                       b->ttl);
+        status_stalled(&b->st, "InvalidTTL",
+                       "spec.ttl '%.40s' is no time: give one like 72h or 30d", b->ttl);
         return false;
     }
     if (b->schedule && strpbrk(b->schedule, ",/")) {
@@ -367,6 +370,10 @@ static int run(struct backup_run *b, struct outcome *ret, struct err *err)
     struct err why;
     if (ended(phase)) {
         backup_session_close(b);
+        if (retain_is_asked(kube_annotation(b->a, &b->st.object, "gleaner.dev/request"),
+                            status_text(&b->st, "lastHandledRequest")))
+            background_retain(b->cx->background, status_text(&b->st, "store"),
+                              status_text(&b->st, "namespace"));
         return 0;
     }
     if (!acceptable(b))

@@ -3,12 +3,14 @@
  *   gleaner.dev/protect: "true"        makes one Schedule, in gleaner's namespace
  *   gleaner.dev/schedule: "0 3 * * *"  its times (default @daily)
  *   gleaner.dev/store: NAME            its BackupStore
+ *   gleaner.dev/retention: last=3      what is kept of them (reconciler/schedule/policy.h)
  *
  * The Schedule belongs to the annotation: it follows its changes and goes when the annotation or
  * the application goes. The Backups that it made stay. */
 #include "core/codec.h"
 #include "reconciler/manager.h"
 #include "reconciler/schedule/cron.h"
+#include "reconciler/schedule/policy.h"
 
 #define SOURCE_ANNOTATION "gleaner.dev/source"
 #define SOURCE_LABEL "gleaner.dev/protects"
@@ -36,7 +38,8 @@ static void add_member(struct buf *b, const char *name, const char *value)
 }
 
 static str schedule_body(struct arena *a, const char *schedule, const struct kube_type *t,
-                         const struct kube_object *app, const char *cron, const char *store)
+                         const struct kube_object *app, const char *cron, const char *store,
+                         str retention)
 {
     struct buf b CLEANUP(buf_free) = {0};
     buf_puts(&b, "{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Schedule\",\"metadata\":{");
@@ -45,6 +48,10 @@ static str schedule_body(struct arena *a, const char *schedule, const struct kub
     add_member(&b, SOURCE_ANNOTATION, arena_printf(a, "%s/%s/%s", t->kind, app->ns, app->name));
     buf_puts(&b, "}},\"spec\":{");
     add_member(&b, "schedule", cron);
+    if (retention.p) {
+        buf_puts(&b, ",\"retention\":");
+        buf_str(&b, retention);
+    }
     buf_puts(&b, ",\"template\":{\"target\":{");
     add_member(&b, "kind", t->kind);
     buf_putc(&b, ',');
@@ -95,9 +102,18 @@ int protect_reconcile(struct context *cx, struct arena *a, const struct kube_typ
         return kube_event_emit(
             cx->events, &app, true, "InvalidSchedule", "Protect",
             arena_printf(a, "annotation gleaner.dev/schedule: %s; not protected", why.msg), err);
+    const char *words = kube_annotation(a, &app, "gleaner.dev/retention");
+    str retention = {0};
+    if (words && schedule_policy_parse(a, str_of(words), &retention, &why) < 0)
+        return kube_event_emit(
+            cx->events, &app, true, "InvalidRetention", "Protect",
+            arena_printf(a, "annotation gleaner.dev/retention: %s; nothing of it is changed",
+                         why.msg),
+            err);
     struct kube_write force = {.force = true};
     if (kube_apply(cx->kube, a, &KUBE_SCHEDULE, cx->ns, schedule,
-                   schedule_body(a, schedule, t, &app, cron, store), &force, NULL, err) < 0)
+                   schedule_body(a, schedule, t, &app, cron, store, retention), &force, NULL,
+                   err) < 0)
         return err_wrap(err, "Schedule %s/%s for %s %s/%s", cx->ns, schedule, t->kind, ns, name);
     return 0;
 }

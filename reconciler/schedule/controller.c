@@ -5,6 +5,7 @@
 #include "core/clock.h"
 #include "reconciler/manager.h"
 #include "reconciler/schedule/cron.h"
+#include "reconciler/schedule/policy.h"
 #include "reconciler/status.h"
 
 #define SCHEDULE_LABEL "gleaner.dev/schedule"
@@ -54,6 +55,9 @@ static int create_backup(struct context *cx, struct arena *a, const struct statu
     raw_add_string(&body, str_of(name));
     buf_puts(&body, ",\"labels\":{\"" SCHEDULE_LABEL "\":");
     raw_add_string(&body, (str){s->object.name, MIN(strlen(s->object.name), (size_t)63)});
+    /* Labels are short; the annotation names it whole. */
+    buf_puts(&body, "},\"annotations\":{\"" SCHEDULE_LABEL "\":");
+    raw_add_string(&body, str_of(s->object.name));
     buf_puts(&body, "}},\"spec\":");
     buf_str(&body, raw_at(s->object.raw, "spec", "template", NULL));
     buf_putc(&body, '}');
@@ -125,6 +129,7 @@ int schedule_reconcile(struct context *cx, struct arena *a, const char *ns, cons
 {
     struct status s CLEANUP(status_free) = {0};
     struct cron cron;
+    struct retention_policy policy;
     struct err why;
     if (status_read(cx->kube, a, &KUBE_SCHEDULE, ns, name, &s, err) < 0)
         return err->kind == ERR_NOT_FOUND ? 0 : -1;
@@ -134,6 +139,9 @@ int schedule_reconcile(struct context *cx, struct arena *a, const char *ns, cons
                        cx->ns);
     } else if (cron_parse(text, &cron, &why) < 0) {
         status_stalled(&s, "InvalidSchedule", "%s", why.msg);
+    } else if (schedule_policy_read(a, raw_at(s.object.raw, "spec", "retention", NULL), &policy,
+                                    &why) < 0) {
+        status_stalled(&s, "InvalidRetention", "%s", why.msg);
     } else if (raw_true(raw_at(s.object.raw, "spec", "suspend", NULL))) {
         status_set(&s, "nextScheduleTime", NULL);
         status_ready(&s, "Suspended", "spec.suspend is true: no Backups are made");

@@ -10,7 +10,8 @@
 #include "fake_child.h"
 #include "kube/types.h"
 #include "reconciler/backup/backup.h"
-#include "reconciler/store/repositories.h"
+#include "reconciler/store/lock.h"
+#include "reconciler/store/retain.h"
 #include "reconciler/store/sync.h"
 
 #include <ftw.h>
@@ -467,6 +468,180 @@ static void the_rule_is_strict(void **state)
     assert_int_equal(sync_judge(&c, &l), SYNC_NOTHING);
 }
 
+/* ---- what retention says ---- */
+
+static struct retain_result retain(struct bench *b)
+{
+    struct retain_result r = {0};
+    struct err err;
+    if (store_retain(&b->cx, b->a, "local", "app", &r, &err) < 0)
+        fail_msg("retain: %s", err.msg);
+    return r;
+}
+
+static void make_schedule(struct bench *b, const char *retention)
+{
+    post(b,
+         arena_printf(b->a,
+                      "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Schedule','metadata':{"
+                      "'name':'nightly','namespace':'gleaner-system'},'spec':{'schedule':'@daily',"
+                      "'retention':%s,'template':{'target':{'kind':'Kustomization','namespace':"
+                      "'flux-system','name':'app'}}}}]",
+                      retention));
+}
+
+static const char *message(struct bench *b, const char *name, const char *type)
+{
+    struct status st CLEANUP(status_free) = {0};
+    struct err err;
+    assert_int_equal(status_read(b->kube, b->a, &KUBE_BACKUP, "gleaner-system", name, &st, &err),
+                     0);
+    return arena_strdup(b->a, status_message(&st, type));
+}
+
+static void retention_forgets_and_sync_agrees(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct kube_object o;
+    bench_up(&b, NULL);
+    post(&b, application);
+    static const char *const names[] = {"one", "two", "three", "four"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        back_up(&b, names[i], "");
+    /* No Schedule, whatever the labels say: nothing goes. */
+    assert_int_equal(retain(&b).forgotten, 0);
+    make_schedule(&b, "{'last':2}");
+    struct retain_result r = retain(&b);
+    assert_int_equal(r.forgotten, 2);
+    assert_int_equal(r.kept, 2);
+    assert_false(there(&b, "one"));
+    assert_false(there(&b, "two"));
+    assert_true(there(&b, "three") && there(&b, "four"));
+    assert_int_equal(sync_now(&b, 1).made, 0);
+    assert_int_equal(retain(&b).forgotten, 0);
+    struct err err;
+    assert_int_equal(kube_get(b.kube, b.a, &KUBE_SCHEDULE, "gleaner-system", "nightly", &o, &err),
+                     0);
+    assert_true(str_is(raw_at(o.raw, "status", "retention", "kept", NULL), "2"));
+    bench_down(&b, true);
+}
+
+/* Deleting Backups, Schedules and the namespace of the content deletes no data, and what comes back
+ * is under the same rules as before. */
+static void nothing_that_is_deleted_deletes_data(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct err err;
+    bench_up(&b, NULL);
+    post(&b, application);
+    make_schedule(&b, "{'last':1}");
+    back_up(&b, "one", "");
+    back_up(&b, "two", "");
+    back_up(&b, "three", "");
+    assert_int_equal(kube_delete(b.kube, &KUBE_SCHEDULE, "gleaner-system", "nightly", NULL, &err),
+                     0);
+    assert_int_equal(retain(&b).forgotten, 0);
+    delete (&b, "one");
+    delete (&b, "two");
+    delete (&b, "three");
+    assert_int_equal(kube_delete(b.kube, &KUBE_KUSTOMIZATION, "flux-system", "app", NULL, &err), 0);
+    assert_int_equal(kube_delete(b.kube, &KUBE_CONFIGMAP, "app", "conf", NULL, &err), 0);
+    assert_int_equal(retain(&b).forgotten, 0);
+    assert_int_equal(sync_now(&b, 1).made, 3);
+    assert_int_equal(retain(&b).forgotten, 0);
+    make_schedule(&b, "{'last':1}");
+    assert_int_equal(retain(&b).forgotten, 2);
+    assert_true(there(&b, "three"));
+    bench_down(&b, true);
+}
+
+static void ask(struct bench *b, const char *name, const char *request)
+{
+    struct err err;
+    assert_int_equal(
+        kube_patch(b->kube, b->a, &KUBE_BACKUP, "gleaner-system", name, KUBE_PATCH_MERGE,
+                   str_of(arena_printf(
+                       b->a, "{\"metadata\":{\"annotations\":{\"gleaner.dev/request\":\"%s\"}}}",
+                       request)),
+                   NULL, NULL, &err),
+        0);
+}
+
+static void people_ask_and_are_answered(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    back_up(&b, "two", ",'ttl':'1s'");
+    ask(&b, "two", "forget:1");
+    assert_int_equal(retain(&b).forgotten, 0);
+    assert_non_null(strstr(message(&b, "two", "Forgotten"), "newest complete"));
+    assert_string_equal(status_at(&b, "two", "lastHandledRequest"), "forget:1");
+    usleep(1100000);
+    assert_int_equal(retain(&b).forgotten, 0);
+    assert_non_null(strstr(message(&b, "two", "Expired"), "newest complete"));
+    ask(&b, "one", "forget:2");
+    assert_int_equal(retain(&b).forgotten, 1);
+    assert_false(there(&b, "one"));
+    back_up(&b, "three", "");
+    assert_int_equal(retain(&b).forgotten, 1); /* its ttl is over */
+    assert_false(there(&b, "two"));
+    bench_down(&b, true);
+}
+
+/* A Backup at work keeps the exclusive lock away: later, and who asked is told why. */
+static void a_busy_repository_is_tried_again(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct err err;
+    struct retain_result r;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    back_up(&b, "two", "");
+    ask(&b, "one", "forget");
+    struct opened o CLEANUP(store_close) = {0};
+    struct lock *lock;
+    assert_int_equal(store_open(&b.cx, b.a, "local", "app", false, &o, &err), 0);
+    assert_int_equal(store_lock(&b.cx, b.a, &o, false, &lock, &err), 0);
+    assert_int_equal(store_retain(&b.cx, b.a, "local", "app", &r, &err), -1);
+    assert_int_equal(err.kind, ERR_BUSY);
+    assert_true(there(&b, "one"));
+    assert_string_not_equal(message(&b, "one", "Forgotten"), "");
+    assert_string_equal(status_at(&b, "one", "lastHandledRequest"), "");
+    assert_int_equal(lock_release(lock, &err), 0);
+    assert_int_equal(retain(&b).forgotten, 1);
+    bench_down(&b, true);
+}
+
+/* A cluster that only reads forgets nothing, and says so. */
+static void a_reader_forgets_nothing(void **state)
+{
+    (void)state;
+    struct bench old, new;
+    bench_up(&old, NULL);
+    post(&old, application);
+    back_up(&old, "one", ",'ttl':'1s'");
+    back_up(&old, "two", "");
+    bench_up(&new, &old);
+    sync_now(&new, 1);
+    usleep(1100000);
+    ask(&new, "one", "forget");
+    struct retain_result r;
+    struct err err;
+    assert_int_equal(store_retain(&new.cx, new.a, "local", "app", &r, &err), 0);
+    assert_int_equal(r.forgotten, 0);
+    assert_true(there(&new, "one"));
+    assert_non_null(strstr(message(&new, "one", "Forgotten"), "another cluster"));
+    bench_down(&new, false);
+    bench_down(&old, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +654,11 @@ int main(void)
         cmocka_unit_test(one_that_is_found_again_stays),
         cmocka_unit_test(a_bad_listing_removes_nothing),
         cmocka_unit_test(the_rule_is_strict),
+        cmocka_unit_test(retention_forgets_and_sync_agrees),
+        cmocka_unit_test(nothing_that_is_deleted_deletes_data),
+        cmocka_unit_test(people_ask_and_are_answered),
+        cmocka_unit_test(a_busy_repository_is_tried_again),
+        cmocka_unit_test(a_reader_forgets_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,452 @@
+/* What may be forgotten. Each rule has a case in which it alone keeps a snapshot: without the rule
+ * the snapshot would go, and the same case without what the rule is about shows that it does. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "reconciler/schedule/policy.h"
+#include "reconciler/store/guard.h"
+
+#include <stdlib.h>
+
+#define HOUR ((int64_t)3600000)
+#define DAY (24 * HOUR)
+#define NOW (1000 * DAY)
+
+struct bench {
+    struct arena *a;
+    struct snapshot s[32];
+    size_t n;
+    struct guard_restore restores[4];
+    struct guard_backup backups[4];
+    struct guard_schedule schedule;
+    struct store_id asked[4];
+    struct guard_input in;
+    struct guard_verdict v[32];
+};
+
+/* `last` of Schedule "g/s" on HelmRelease shop/shop. */
+static void up(struct bench *b, int last)
+{
+    *b = (struct bench){.a = arena_new()};
+    b->schedule = (struct guard_schedule){.name = "g/s",
+                                          .kind = "HelmRelease",
+                                          .target_ns = "shop",
+                                          .target = "shop",
+                                          .policy = {.last = last}};
+    b->in = (struct guard_input){.snapshots = b->s,
+                                 .restores = b->restores,
+                                 .backups = b->backups,
+                                 .asked = b->asked,
+                                 .schedules = &b->schedule,
+                                 .schedules_n = 1,
+                                 .now_ms = NOW};
+}
+
+/* A snapshot that is `age` old, with the tags of a Completed one of the Schedule; `more` is added,
+ * a tag of the same key replaces, "key:" alone takes it away. */
+static size_t add(struct bench *b, int64_t age, const char *more)
+{
+    size_t i = b->n++;
+    struct snapshot *s = &b->s[i];
+    const char *keys[] = {"gleaner", "backup", "uid", "target", "phase", "schedule"};
+    const char *tags[] = {"gleaner",
+                          arena_printf(b->a, "backup:g/b%zu", i),
+                          arena_printf(b->a, "uid:u%zu", i),
+                          "target:HelmRelease/shop/shop",
+                          "phase:Completed",
+                          "schedule:g/s"};
+    const char **all = arena_alloc(b->a, 16 * sizeof *all);
+    memset(s->id.b, (int)i + 1, sizeof s->id.b);
+    s->time.tv_sec = (NOW - age) / 1000;
+    s->time.tv_nsec = 0;
+    for (size_t t = 0; t < ARRAY_LEN(tags); t++) {
+        bool replaced =
+            more && strncmp(more, keys[t], strlen(keys[t])) == 0 && more[strlen(keys[t])] == ':';
+        if (!replaced)
+            all[s->tags_n++] = tags[t];
+    }
+    if (more && more[strlen(more) - 1] != ':')
+        all[s->tags_n++] = more;
+    s->tags = all;
+    b->in.snapshots_n = b->n;
+    return i;
+}
+
+static const char *hex(struct bench *b, size_t i)
+{
+    char text[STORE_ID_HEX];
+    store_id_hex(&b->s[i].id, text);
+    return arena_strdup(b->a, text);
+}
+
+static void judge(struct bench *b)
+{
+    guard_judge(&b->in, b->a, b->v);
+    for (size_t i = 0; i < b->n; i++)
+        assert_true(b->v[i].why && *b->v[i].why);
+}
+
+#define STAYS(i, words)                                                                            \
+    do {                                                                                           \
+        judge(&b);                                                                                 \
+        if (b.v[i].forget || !strstr(b.v[i].why, words))                                           \
+            fail_msg("snapshot %d: %s, %s", (int)(i), b.v[i].forget ? "goes" : "stays",            \
+                     b.v[i].why);                                                                  \
+    } while (0)
+#define GOES(i, words)                                                                             \
+    do {                                                                                           \
+        judge(&b);                                                                                 \
+        if (!b.v[i].forget || !strstr(b.v[i].why, words))                                          \
+            fail_msg("snapshot %d: %s, %s", (int)(i), b.v[i].forget ? "goes" : "stays",            \
+                     b.v[i].why);                                                                  \
+    } while (0)
+
+static void down(struct bench *b)
+{
+    arena_free(b->a);
+}
+
+static void the_policy_decides(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 2);
+    for (int i = 5; i >= 1; i--)
+        add(&b, i * DAY, NULL);
+    GOES(0, "retention of Schedule g/s");
+    GOES(2, "retention");
+    STAYS(3, "last snapshot");
+    STAYS(4, "newest complete");
+    b.schedule.policy.last = 0; /* empty: keeps all */
+    STAYS(0, "no retention");
+    down(&b);
+}
+
+static void an_unreadable_snapshot_keeps_all(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    add(&b, 2 * DAY, NULL);
+    add(&b, DAY, NULL);
+    GOES(0, "retention");
+    b.in.unreadable = 1;
+    STAYS(0, "cannot be read");
+    down(&b);
+}
+
+static void what_gleaner_did_not_record_stays(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    static const char *const lacks[] = {"gleaner:", "backup:",       "uid:",        "target:",
+                                        "phase:",   "phase:Running", "target:shop", "backup:b"};
+    for (size_t i = 0; i < ARRAY_LEN(lacks); i++)
+        add(&b, 10 * DAY, lacks[i]);
+    size_t whole = add(&b, 9 * DAY, NULL);
+    add(&b, DAY, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(lacks); i++) {
+        b.asked[0] = b.s[i].id;
+        b.in.asked_n = 1;
+        STAYS(i, "no record");
+    }
+    GOES(whole, "retention");
+    down(&b);
+}
+
+static void what_a_restore_names_stays(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    add(&b, 2 * DAY, NULL);
+    add(&b, DAY, NULL);
+    /* By snapshot, also when it has ended. */
+    b.restores[0] =
+        (struct guard_restore){.name = "g/r", .uid = "ru", .snapshot = hex(&b, 0), .ended = true};
+    b.in.restores_n = 1;
+    STAYS(0, "Restore g/r");
+    /* By the Backup's name, before it has looked. */
+    b.restores[0].snapshot = NULL;
+    b.restores[0].backup = "g/b0";
+    STAYS(0, "Restore g/r");
+    /* By a Backup that was made anew under another name. */
+    b.restores[0].backup = "g/other";
+    b.backups[0] =
+        (struct guard_backup){.name = "g/other", .uid = "u0", .snapshot = hex(&b, 0), true};
+    b.in.backups_n = 1;
+    STAYS(0, "Restore g/r");
+    b.in.restores_n = 0;
+    GOES(0, "retention");
+    down(&b);
+}
+
+static void safety_backups_stay_and_do_not_count(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 2);
+    size_t old = add(&b, 30 * DAY, "safety:ru");
+    size_t first = add(&b, 20 * DAY, NULL);
+    add(&b, 19 * DAY, NULL);
+    size_t young = add(&b, 6 * DAY, "safety:ru");
+    /* Two counted ones are kept: the safety backup is none of them. */
+    STAYS(first, "last snapshot");
+    /* Its Restore is gone: seven days from its own time. */
+    STAYS(young, "kept for 7 days");
+    GOES(old, "older than all that retention");
+    /* Not ended, however old. */
+    b.restores[0] = (struct guard_restore){.name = "g/r", .uid = "ru", .snapshot = "other"};
+    b.in.restores_n = 1;
+    STAYS(old, "has not ended");
+    /* Ended six days ago, eight days ago. */
+    b.restores[0].ended = true;
+    b.restores[0].ended_ms = NOW - 6 * DAY;
+    STAYS(old, "kept for 7 days");
+    b.restores[0].ended_ms = NOW - 8 * DAY;
+    GOES(old, "safety backup");
+    b.restores[0].ended_ms = 0; /* not known when: as if just now */
+    STAYS(old, "kept for 7 days");
+    /* Asked for, it stays as well. */
+    b.asked[0] = b.s[young].id;
+    b.in.asked_n = 1;
+    STAYS(young, "kept for 7 days");
+    down(&b);
+}
+
+/* Nor is one the newest complete one of its target. */
+static void a_safety_backup_does_not_stand_for_the_newest(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    size_t only = add(&b, 20 * DAY, "ttl:1d");
+    add(&b, DAY, "safety:ru");
+    STAYS(only, "newest complete");
+    down(&b);
+}
+
+static void the_young_stay(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    add(&b, 3 * DAY, NULL);
+    add(&b, 2 * DAY, "ttl:1h");
+    add(&b, DAY, NULL);
+    b.asked[0] = b.s[0].id;
+    b.in.asked_n = 1;
+    GOES(0, "asked");
+    GOES(1, "time to live");
+    b.in.min_retention_ms = 3 * DAY + 1;
+    STAYS(0, "minRetention");
+    STAYS(1, "minRetention");
+    b.in.min_retention_ms = 3 * DAY;
+    GOES(0, "asked");
+    down(&b);
+}
+
+static void the_newest_complete_one_stays(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    add(&b, 9 * DAY, NULL);
+    size_t newest = add(&b, 5 * DAY, "ttl:1d");
+    add(&b, 2 * DAY, "phase:PartiallyFailed");
+    add(&b, DAY, "target:HelmRelease/shop/other");
+    b.asked[0] = b.s[newest].id;
+    b.in.asked_n = 1;
+    STAYS(newest, "newest complete one of HelmRelease shop/shop");
+    assert_true(b.v[newest].newest);
+    /* A newer complete one takes its place. */
+    add(&b, HOUR, NULL);
+    GOES(newest, "asked");
+    b.in.asked_n = 0;
+    GOES(newest, "time to live");
+    down(&b);
+}
+
+/* What the tag calls Completed, and was never read back. */
+static void one_that_its_backup_denies_is_not_complete(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    size_t old = add(&b, 2 * DAY, "ttl:1d");
+    size_t new = add(&b, DAY, NULL);
+    GOES(old, "time to live");
+    b.backups[0] = (struct guard_backup){.name = "g/b1", .uid = "u1", .completed = false};
+    b.in.backups_n = 1;
+    STAYS(old, "newest complete");
+    STAYS(new, "not complete");
+    down(&b);
+}
+
+static void the_future_is_now(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 3);
+    b.schedule.policy = (struct retention_policy){.within = {.days = 2}};
+    size_t today = add(&b, DAY, NULL);
+    size_t future = add(&b, -300 * DAY, NULL);
+    /* Counted back from a day in the future, today's would be far too old. */
+    STAYS(today, "within");
+    STAYS(future, "newest");
+    b.in.min_retention_ms = HOUR;
+    STAYS(future, "minRetention");
+    down(&b);
+}
+
+static void a_ttl_ends_one(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 10);
+    size_t over = add(&b, 73 * HOUR, "ttl:72h");
+    size_t still = add(&b, 71 * HOUR, "ttl:72h");
+    size_t odd = add(&b, 71 * HOUR, "ttl:never");
+    add(&b, HOUR, NULL);
+    GOES(over, "72h");
+    STAYS(still, "last snapshot");
+    STAYS(odd, "last snapshot");
+    down(&b);
+}
+
+static void a_schedule_judges_its_own(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    size_t by_hand = add(&b, 9 * DAY, "schedule:");
+    size_t of_other = add(&b, 8 * DAY, "schedule:g/other");
+    size_t before = add(&b, 7 * DAY, "target:HelmRelease/shop/before");
+    size_t newer = add(&b, 6 * DAY, "target:HelmRelease/shop/before");
+    size_t own = add(&b, 5 * DAY, NULL);
+    add(&b, DAY, NULL);
+    STAYS(by_hand, "no retention applies");
+    STAYS(of_other, "no retention applies");
+    /* Of a target that the Schedule had once. */
+    STAYS(before, "no retention applies");
+    STAYS(newer, "newest");
+    GOES(own, "retention");
+    /* The Schedule is deleted: nothing is. */
+    b.in.schedules_n = 0;
+    STAYS(own, "no retention applies");
+    down(&b);
+}
+
+static void a_partial_one_goes_behind_a_kept_one(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 2);
+    size_t oldest = add(&b, 9 * DAY, "phase:PartiallyFailed");
+    add(&b, 8 * DAY, NULL);
+    size_t middle = add(&b, 7 * DAY, "phase:PartiallyFailed");
+    add(&b, 6 * DAY, NULL);
+    GOES(oldest, "not complete");
+    STAYS(middle, "not complete");
+    /* It is not counted: two complete ones are kept beside it. */
+    STAYS(1, "last snapshot");
+    /* Without any complete one nothing goes. */
+    struct bench c;
+    up(&c, 1);
+    for (int i = 5; i > 0; i--)
+        add(&c, i * DAY, "phase:PartiallyFailed");
+    judge(&c);
+    for (size_t i = 0; i < c.n; i++)
+        assert_false(c.v[i].forget);
+    down(&c);
+    down(&b);
+}
+
+/* ---- a thousand worlds ---- */
+
+static void no_world_loses_the_newest(void **state)
+{
+    (void)state;
+    srand(4711);
+    for (int round = 0; round < 2000; round++) {
+        struct bench b;
+        up(&b, rand() % 4);
+        b.schedule.policy.daily = rand() % 3;
+        b.in.min_retention_ms = rand() % 3 * HOUR;
+        for (int i = rand() % 24; i > 0; i--) {
+            static const char *const more[] = {
+                NULL,        NULL,      "phase:PartiallyFailed", "ttl:1h", "safety:ru",
+                "schedule:", "gleaner:"};
+            add(&b, (rand() % 200 - 20) * HOUR, more[rand() % (int)ARRAY_LEN(more)]);
+        }
+        for (size_t i = 0; i < b.n && i < 4; i++)
+            b.asked[i] = b.s[(size_t)rand() % b.n].id;
+        b.in.asked_n = MIN(b.n, 4);
+        judge(&b);
+        size_t complete = 0, left = 0;
+        for (size_t i = 0; i < b.n; i++) {
+            struct recorded r;
+            bool counts = recorded_read(b.a, &b.s[i], &r) && r.completed && !r.safety;
+            complete += counts;
+            left += counts && !b.v[i].forget;
+            if (b.v[i].forget && NOW - MIN(r.time_ms, NOW) < b.in.min_retention_ms)
+                fail_msg("a young one goes");
+        }
+        if (complete && !left)
+            fail_msg("round %d: no complete one is left", round);
+        down(&b);
+    }
+}
+
+/* ---- words of a policy ---- */
+
+static void the_annotation_says_what_the_spec_says(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct retention_policy p;
+    struct err err;
+    str text;
+    assert_int_equal(
+        schedule_policy_parse(a, STR(" last=3, daily=7,withinWeekly=1y2m "), &text, &err), 0);
+    assert_string_equal(text.p, "{\"last\":3,\"daily\":7,\"withinWeekly\":\"1y2m\"}");
+    assert_int_equal(schedule_policy_read(a, text, &p, &err), 0);
+    assert_true(p.last == 3 && p.daily == 7 && p.within_weekly.years == 1 &&
+                p.within_weekly.months == 2);
+    assert_int_equal(schedule_policy_read(a, (str){0}, &p, &err), 0);
+    assert_true(retention_policy_is_empty(&p));
+    static const char *const wrong[] = {"",        "last",      "last=",      "last=-1",
+                                        "last=x",  "keep=3",    "last=0",     "last=3,last=4",
+                                        "last=3,", "within=3w", "last=\"3\"", "last=9999999"};
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        if (schedule_policy_parse(a, str_of(wrong[i]), &text, &err) == 0)
+            fail_msg("'%s' was taken", wrong[i]);
+    assert_int_equal(schedule_policy_read(a, STR("{\"lost\":3}"), &p, &err), -1);
+    assert_int_equal(schedule_policy_read(a, STR("{\"last\":-3}"), &p, &err), -1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_policy_decides),
+        cmocka_unit_test(an_unreadable_snapshot_keeps_all),
+        cmocka_unit_test(what_gleaner_did_not_record_stays),
+        cmocka_unit_test(what_a_restore_names_stays),
+        cmocka_unit_test(safety_backups_stay_and_do_not_count),
+        cmocka_unit_test(a_safety_backup_does_not_stand_for_the_newest),
+        cmocka_unit_test(the_young_stay),
+        cmocka_unit_test(the_newest_complete_one_stays),
+        cmocka_unit_test(one_that_its_backup_denies_is_not_complete),
+        cmocka_unit_test(the_future_is_now),
+        cmocka_unit_test(a_ttl_ends_one),
+        cmocka_unit_test(a_schedule_judges_its_own),
+        cmocka_unit_test(a_partial_one_goes_behind_a_kept_one),
+        cmocka_unit_test(no_world_loses_the_newest),
+        cmocka_unit_test(the_annotation_says_what_the_spec_says),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
