@@ -148,7 +148,9 @@ bool attributes_match(struct attributes *now, int dir, const char *name, const s
         char *key CLEANUP(free_p) = str_dup(want->name);
         if (is_foreign(key) || (have && str_eq(have->value, want->value)))
             continue;
-        if (lsetxattr(at, key, want->value.n ? want->value.p : "", want->value.n, 0) < 0)
+        bool whole = strlen(key) == want->name.n; /* a tree may hold what no file system does */
+        errno = EINVAL;
+        if (!whole || lsetxattr(at, key, want->value.n ? want->value.p : "", want->value.n, 0) < 0)
             problem_add(problems, path, "its attribute %.100s cannot be set: %s", key,
                         strerror(errno));
         else

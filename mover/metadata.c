@@ -15,7 +15,9 @@ static int set_owner(struct extract *x, int dir, const char *name, const struct 
 {
     if (now->uid == node->uid && now->gid == node->gid)
         return 0;
-    if (fchownat(dir, name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) == 0)
+    errno = EINVAL; /* of the number that means "leave it" to the kernel */
+    if (node->uid != UINT32_MAX && node->gid != UINT32_MAX &&
+        fchownat(dir, name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) == 0)
         return 1;
     problem_add(&x->problems, here(x), "owner %u:%u cannot be set: %s", node->uid, node->gid,
                 strerror(errno));

@@ -364,6 +364,40 @@ static void hostile_trees_are_refused(void **state)
     free(left);
 }
 
+/* What no file system holds is named, and the rest is there. */
+static void odd_trees_are_named(void **state)
+{
+    struct place *p = *state;
+    struct err err = {0};
+    struct mover_report from = {.has_tree = true}, report;
+    static const struct node_xattr odd[] = {
+        {{"user.a\0b", 8}, {"x", 1}}, {{"nothing", 7}, {"x", 1}}, {{"user.good", 9}, {"x", 1}}};
+    struct node nodes[] = {
+        {.name = STR("attributes"), .type = NODE_FILE, .xattrs = odd, .xattrs_n = 3},
+        {.name = STR("fifo"), .type = NODE_FIFO, .mode = node_mode_from_posix(S_IFIFO | 0600)},
+        {.name = STR("owner"),
+         .type = NODE_FILE,
+         .uid = UINT32_MAX,
+         .mode = node_mode_from_posix(S_IFREG | 04755)}};
+    struct tree_writer *w = tree_writer_new();
+    for (size_t i = 0; i < ARRAY_LEN(nodes); i++)
+        assert_int_equal(tree_writer_add(w, &nodes[i], &err), 0);
+    assert_int_equal(tree_writer_finish(w, p->repo, &from.tree, NULL, &err), 0);
+    tree_writer_free(w);
+    assert_int_equal(extract(p, p->other, &from, &report, &err), 0);
+    assert_int_equal(report.problems, 3);
+    assert_true(has_problem(&report, "/attributes", "user.a cannot be set: Invalid argument"));
+    assert_true(has_problem(&report, "/attributes", "nothing cannot be set"));
+    assert_true(has_problem(&report, "/owner", "owner 4294967295:0 cannot be set"));
+    struct stat st;
+    assert_int_equal(lstat(at(p->other, "owner"), &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0755); /* never the rights of somebody else */
+    assert_int_equal(lstat(at(p->other, "fifo"), &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(getxattr(at(p->other, "attributes"), "user.good", NULL, 0), 1);
+    assert_int_equal(getxattr(at(p->other, "attributes"), "user.a", NULL, 0), -1);
+}
+
 static void a_missing_chunk_names_the_file(void **state)
 {
     struct place *p = *state;
@@ -393,9 +427,10 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(everything_comes_back),     CASE(what_is_equal_is_left_alone),
-        CASE(anything_becomes_equal),    CASE(killed_anywhere_it_ends_equal),
-        CASE(hostile_trees_are_refused), CASE(a_missing_chunk_names_the_file),
+        CASE(everything_comes_back),          CASE(what_is_equal_is_left_alone),
+        CASE(anything_becomes_equal),         CASE(killed_anywhere_it_ends_equal),
+        CASE(hostile_trees_are_refused),      CASE(odd_trees_are_named),
+        CASE(a_missing_chunk_names_the_file),
     };
     return cmocka_run_group_tests_name("mover/extract", tests, NULL, NULL);
 }
