@@ -14,6 +14,7 @@
 
 struct lock {
     struct lock *next; /* in `held` */
+    bool writing;      /* a file of ours is there or not, and its id is not known yet */
     struct repository *repo;
     char *hostname, *username;
     bool exclusive;
@@ -127,8 +128,8 @@ static int write_file(const struct lock *l, int64_t now_ms, struct store_id *ret
     return repository_save_file(l->repo, BACKEND_LOCK, buf_view(&text), ret_id, err);
 }
 
-/* The locks of this process. Taken while a lock file is written, so that whoever sees the file and
- * asks gets the answer. */
+/* The locks of this process. The mutex guards their ids too, and is not held while a store is
+ * asked: one that does not answer must not keep the locks of others from being refreshed. */
 static struct {
     pthread_mutex_t mutex;
     struct lock *first;
@@ -142,11 +143,14 @@ static struct lock **find_held(const struct lock *l)
     return at;
 }
 
-static bool is_held(const struct store_id *id)
+/* Whether this process may hold the lock of that file; while it writes one under that host name,
+ * any may be it. */
+static bool may_be_held(const struct lock_info *info)
 {
     pthread_mutex_lock(&held.mutex);
     const struct lock *l = held.first;
-    while (l && !store_id_equal(&l->id, id))
+    while (l && !store_id_equal(&l->id, &info->id) &&
+           !(l->writing && streq(l->hostname, info->hostname)))
         l = l->next;
     pthread_mutex_unlock(&held.mutex);
     return l != NULL;
@@ -156,11 +160,18 @@ static bool is_held(const struct store_id *id)
 static int write_lock(struct lock *l, struct err *err)
 {
     int64_t wall = clock_wall_ms(), boot = clock_boot_ms();
+    struct store_id id;
     pthread_mutex_lock(&held.mutex);
-    int r = write_file(l, wall, &l->id, err);
     struct lock **at = find_held(l);
-    if (r == 0 && !*at)
+    if (!*at)
         *at = l;
+    l->writing = true;
+    pthread_mutex_unlock(&held.mutex);
+    int r = write_file(l, wall, &id, err);
+    pthread_mutex_lock(&held.mutex);
+    l->writing = false;
+    if (r == 0)
+        l->id = id;
     pthread_mutex_unlock(&held.mutex);
     if (r < 0)
         return -1;
@@ -380,7 +391,7 @@ int lock_sweep(struct repository *repo, const struct lock_options *options, stru
     if (list_locks(repo, a, NULL, false, &list, err) < 0)
         return -1;
     for (size_t i = 0; i < list.n; i++) {
-        bool own = streq(list.p[i].hostname, options->hostname) && !is_held(&list.p[i].id);
+        bool own = streq(list.p[i].hostname, options->hostname) && !may_be_held(&list.p[i]);
         if (!own && !is_dead(&list.p[i], options))
             continue;
         if (remove_file(repo, &list.p[i].id, err) < 0)
