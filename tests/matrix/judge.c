@@ -25,17 +25,17 @@ size_t judge_snapshots(struct world *w, const struct store_id *const *must, size
     if (repository_open(b, "first", NULL, &repo, &err) < 0 ||
         snapshot_list_all(repo, NULL, a, &list, &unreadable, &err) < 0 ||
         repository_load_index(repo, &err) < 0)
-        fail("the repository cannot be read: %s", err.msg);
+        wrong("the repository cannot be read: %s", err.msg);
     if (unreadable)
-        fail("%zu snapshots cannot be read", unreadable);
+        wrong("%zu snapshots cannot be read", unreadable);
     for (size_t i = 0; i < list.n; i++) {
         if (verify_snapshot(repo, &list.p[i].id, &all, NULL, &err) < 0)
-            fail("a listed snapshot is not whole: %s", err.msg);
+            wrong("a listed snapshot is not whole: %s", err.msg);
         for (size_t k = 0; k < must_n; k++)
             found += store_id_equal(must[k], &list.p[i].id);
     }
     if (found != must_n)
-        fail("%zu of %zu complete snapshots are there", found, must_n);
+        wrong("%zu of %zu complete snapshots are there", found, must_n);
     return list.n;
 }
 
@@ -60,7 +60,7 @@ void judge_by_restic(struct world *w)
     int r = posix_spawn(&pid, "/usr/bin/restic", &quiet, NULL, (char *const *)argv, environ);
     posix_spawn_file_actions_destroy(&quiet);
     if (r != 0 || waitpid(pid, &status, 0) != pid)
-        fail("restic: %s", strerror(r ? r : errno));
+        wrong("restic: %s", strerror(r ? r : errno));
     if (status)
-        fail("restic check --read-data: status %d", status);
+        wrong("restic check --read-data: status %d", status);
 }

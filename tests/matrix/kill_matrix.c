@@ -31,7 +31,7 @@ static const struct scenario *scenario;
 static struct world *world;
 static struct point fault;
 
-void fail(const char *fmt, ...)
+void wrong(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -58,7 +58,7 @@ static bool run_and_kill(void)
     fflush(NULL);
     pid_t pid = fork();
     if (pid < 0)
-        fail("fork: %s", strerror(errno));
+        wrong("fork: %s", strerror(errno));
     if (pid == 0) {
         struct outcome o = {0};
         scenario->run(fault_backend_open(world, &fault), &o);
@@ -67,11 +67,11 @@ static bool run_and_kill(void)
         _exit(o.r < 0);
     }
     if (waitpid(pid, &status, 0) != pid)
-        fail("waitpid: %s", strerror(errno));
+        wrong("waitpid: %s", strerror(errno));
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL)
         return true;
     if (status != 0)
-        fail("the victim ended with status %d", status);
+        wrong("the victim ended with status %d", status);
     return false;
 }
 
@@ -96,7 +96,7 @@ static bool visit(bool restic)
         scenario->run(b, &o);
         hit = fault_backend_close(b).hit;
         if (o.r < 0 && (!hit || must_survive()))
-            fail("%s", o.err.msg);
+            wrong("%s", o.err.msg);
     }
     if (!hit)
         return false;

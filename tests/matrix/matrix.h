@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 /* Prints the point and what is wrong, and ends the program. */
-void fail(const char *fmt, ...) printf_like(1, 2) __attribute__((noreturn));
+void wrong(const char *fmt, ...) printf_like(1, 2) __attribute__((noreturn));
 
 /* ---- worlds ---- */
 

@@ -1,13 +1,12 @@
-/* What is killed: making a repository, and a backup. */
+/* What is killed: making a repository, a backup, forgetting, a prune. */
 #include "judge.h"
+#include "writers.h"
 
 #include "store_support.h"
 
-#include "store/lock.h"
-#include "store/synthetic.h"
-#include "store/verify.h"
-
-static struct store_id before; /* the snapshot that was complete before anything happened */
+static struct store_id before;  /* the snapshot that was complete before anything happened */
+static struct store_id gone[2]; /* those that are to go */
+static uint64_t data_left;      /* bytes of packs after a prune without faults */
 
 static enum lock_holder all_dead(void *ctx, str namespace, str pod, str uid)
 {
@@ -25,67 +24,25 @@ static struct lock_options new_writer(void)
         .hostname = identity, .cluster = "c", .judge = all_dead, .settle_ms = 1};
 }
 
-static int add_files(struct synthetic *s, const char *tag, struct err *err)
+static void backup_or_fail(struct backend *b, const char *tag, struct store_id *ret_id)
 {
-    for (int i = 0; i < 6; i++) {
-        char path[64];
-        uint8_t text[2000];
-        snprintf(path, sizeof path, "/data/%d", i);
-        fill_splitmix((uint64_t)(unsigned char)tag[0] * 1000 + (uint64_t)i, text, sizeof text);
-        if (synthetic_add(s, path, text, sizeof text, 1, err) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-/* What a backup does: open, lock, index, data in several packs, a graft, snapshot, read back. */
-static int write_backup(struct backend *b, const char *tag, struct store_id *ret_id,
-                        struct err *err)
-{
-    struct repository *repo CLEANUP(repository_close_p) = NULL;
-    struct repository_options options = {.pack_target = 4000};
-    struct lock *lock = NULL;
-    struct store_id volume, tree;
-    if (repository_open(b, "second", &options, &repo, err) < 0)
-        return -1;
-    struct lock_options o = new_writer();
-    if (lock_sweep(repo, &o, err) < 0 || lock_acquire(repo, &o, &lock, err) < 0)
-        return -1;
-    int r = repository_load_index(repo, err);
-    struct synthetic *s CLEANUP(synthetic_free_p) = synthetic_new(repo, 1);
-    r = r < 0 ? r : add_files(s, tag, err);
-    r = r < 0 ? r : synthetic_finish(s, &volume, err);
-    r = r < 0 ? r : repository_flush(repo, err);
-    r = r < 0 ? r : lock_refresh(lock, err);
-    r = r < 0 ? r : synthetic_graft(s, "/volumes/data", &volume, 0755, 1, err);
-    r = r < 0 ? r : synthetic_finish(s, &tree, err);
-    r = r < 0 ? r : lock_confirm(lock, err);
-    r = r < 0 ? r : save_test_snapshot(repo, &tree, tag, ret_id, err);
-    r = r < 0 ? r : verify_read_back(repo, ret_id, NULL, NULL, err);
-    struct err ignored;
-    int released = lock_release(lock, r < 0 ? &ignored : err);
-    return r < 0 ? r : released;
+    struct lock_options lock = new_writer();
+    struct err err;
+    if (write_backup(b, &lock, tag, ret_id, &err) < 0)
+        wrong("backup '%s': %s", tag, err.msg);
 }
 
 static void next_backup(struct world *w, struct store_id *ret_id)
 {
     struct backend *b CLEANUP(backend_close_p) = world_backend(w);
-    struct err err;
-    if (write_backup(b, "after", ret_id, &err) < 0)
-        fail("the next backup: %s", err.msg);
-}
-
-static int init(struct backend *b, struct err *err)
-{
-    struct repository_key keys[] = {cheap_key("first"), cheap_key("second")};
-    return repository_init(b, keys, 2, NULL, err);
+    backup_or_fail(b, "after", ret_id);
 }
 
 /* ---- init ---- */
 
 static void init_run(struct backend *b, struct outcome *o)
 {
-    o->r = init(b, &o->err);
+    o->r = make_repository(b, &o->err);
 }
 
 /* The second init finishes the first, or finds it finished. */
@@ -94,11 +51,11 @@ static void init_judge(struct world *w, const struct outcome *o)
     struct backend *b CLEANUP(backend_close_p) = world_backend(w);
     struct store_id after;
     struct err err;
-    int r = init(b, &err);
+    int r = make_repository(b, &err);
     if (r < 0 && err.kind != ERR_EXISTS)
-        fail("the second init: %s", err.msg);
+        wrong("the second init: %s", err.msg);
     if (r == 0 && o && o->r == 0)
-        fail("two inits believe that the repository is theirs");
+        wrong("two inits believe that the repository is theirs");
     next_backup(w, &after);
     judge_snapshots(w, (const struct store_id *const[]){&after}, 1);
 }
@@ -109,13 +66,15 @@ static void backup_prepare(struct world *w)
 {
     struct backend *b CLEANUP(backend_close_p) = world_backend(w);
     struct err err;
-    if (init(b, &err) < 0 || write_backup(b, "before", &before, &err) < 0)
-        fail("%s", err.msg);
+    if (make_repository(b, &err) < 0)
+        wrong("%s", err.msg);
+    backup_or_fail(b, "before", &before);
 }
 
 static void backup_run(struct backend *b, struct outcome *o)
 {
-    o->r = write_backup(b, "during", &o->snapshot, &o->err);
+    struct lock_options lock = new_writer();
+    o->r = write_backup(b, &lock, "during", &o->snapshot, &o->err);
     o->has_snapshot = o->r == 0;
 }
 
@@ -125,13 +84,146 @@ static void backup_judge(struct world *w, const struct outcome *o)
     struct store_id after;
     size_t n = judge_snapshots(w, must, o && o->has_snapshot ? 2 : 1);
     if (n > 2)
-        fail("%zu snapshots", n);
+        wrong("%zu snapshots", n);
     next_backup(w, &after);
     judge_snapshots(w, (const struct store_id *const[]){&before, &after}, 2);
+}
+
+/* ---- forget ---- */
+
+static void forget_prepare(struct world *w)
+{
+    struct backend *b CLEANUP(backend_close_p) = world_backend(w);
+    struct err err;
+    if (make_repository(b, &err) < 0)
+        wrong("%s", err.msg);
+    backup_or_fail(b, "1", &gone[0]);
+    backup_or_fail(b, "before", &before);
+    backup_or_fail(b, "2", &gone[1]);
+}
+
+static int forget(struct backend *b, struct err *err)
+{
+    struct lock_options lock = new_writer();
+    return write_forget(b, &lock, gone, ARRAY_LEN(gone), err);
+}
+
+static void forget_run(struct backend *b, struct outcome *o)
+{
+    o->r = forget(b, &o->err);
+}
+
+static void forget_judge(struct world *w, const struct outcome *o)
+{
+    const struct store_id *must[] = {&before, NULL};
+    struct backend *b CLEANUP(backend_close_p) = world_backend(w);
+    struct store_id after;
+    struct err err;
+    size_t n = judge_snapshots(w, must, 1);
+    if (n > (o && o->r == 0 ? 1 : 3))
+        wrong("%zu snapshots", n);
+    if (forget(b, &err) < 0)
+        wrong("the next forget: %s", err.msg);
+    next_backup(w, &after);
+    must[1] = &after;
+    if (judge_snapshots(w, must, 2) != 2)
+        wrong("a forgotten snapshot is there");
+}
+
+/* ---- prune ---- */
+
+static int prune(struct backend *b, bool dry, struct prune_result *ret, struct err *err)
+{
+    struct lock_options lock = new_writer();
+    return write_prune(b, &lock, dry, ret, err);
+}
+
+static int add_size(void *ctx, const struct store_id *id, uint64_t size, struct err *err)
+{
+    (void)id, (void)err;
+    *(uint64_t *)ctx += size;
+    return 0;
+}
+
+static uint64_t data_bytes(struct backend *b)
+{
+    uint64_t sum = 0;
+    struct err err;
+    if (backend_list(b, BACKEND_DATA, add_size, &sum, &err) < 0)
+        wrong("%s", err.msg);
+    return sum;
+}
+
+/* Everything that a prune can meet: packs of which all, some or nothing is used, blobs that are
+ * there twice, packs that no index names, and half of a pack. */
+static void prune_prepare(struct world *w)
+{
+    struct backend *b CLEANUP(backend_close_p) = world_backend(w);
+    struct prune_result result;
+    struct err err;
+    uint8_t lost[3000];
+    forget_prepare(w);
+    if (write_twice(b, &err) < 0)
+        wrong("%s", err.msg);
+    fill_splitmix(99, lost, sizeof lost);
+    for (size_t i = 0; i < ARRAY_LEN(gone); i++)
+        if (backend_save(b, BACKEND_DATA, lost, sizeof lost - i, NULL, &err) < 0 ||
+            backend_remove(b, &(struct backend_file){BACKEND_SNAPSHOT, gone[i]}, &err) < 0)
+            wrong("%s", err.msg);
+    world_keep(w);
+    if (prune(b, false, &result, &err) < 0)
+        wrong("%s", err.msg);
+    if (!result.packs_repacked || !result.packs_removed || result.packs_unindexed != 2 ||
+        !result.duplicate.blobs || !result.unused.blobs)
+        wrong("the prune had too little to do: packs repacked %llu, removed %llu, unindexed %llu, "
+              "blobs duplicate %llu, unused %llu",
+              (unsigned long long)result.packs_repacked, (unsigned long long)result.packs_removed,
+              (unsigned long long)result.packs_unindexed,
+              (unsigned long long)result.duplicate.blobs, (unsigned long long)result.unused.blobs);
+    data_left = data_bytes(b);
+    world_reset(w);
+}
+
+static void prune_scenario_run(struct backend *b, struct outcome *o)
+{
+    struct prune_result result;
+    o->r = prune(b, false, &result, &o->err);
+}
+
+/* The next prune frees what one without faults frees, and leaves nothing for a third. */
+static void prune_judge(struct world *w, const struct outcome *o)
+{
+    const struct store_id *must[] = {&before, NULL};
+    struct backend *b CLEANUP(backend_close_p) = world_backend(w);
+    struct prune_result result;
+    struct store_id after;
+    struct err err;
+    (void)o;
+    if (judge_snapshots(w, must, 1) != 1)
+        wrong("there are other snapshots");
+    if (prune(b, false, &result, &err) < 0)
+        wrong("the next prune: %s", err.msg);
+    uint64_t bytes = data_bytes(b);
+    if (bytes > data_left + data_left / 10)
+        wrong("%llu bytes are left, %llu without the fault", (unsigned long long)bytes,
+              (unsigned long long)data_left);
+    if (prune(b, true, &result, &err) < 0)
+        wrong("a third prune: %s", err.msg);
+    if (result.unused.blobs || result.duplicate.blobs || result.packs_unindexed ||
+        result.packs_removed || result.packs_repacked)
+        wrong("the next prune left %llu blobs unused, %llu duplicate, %llu packs unindexed",
+              (unsigned long long)result.unused.blobs, (unsigned long long)result.duplicate.blobs,
+              (unsigned long long)result.packs_unindexed);
+    judge_snapshots(w, must, 1);
+    next_backup(w, &after);
+    must[1] = &after;
+    judge_snapshots(w, must, 2);
 }
 
 const struct scenario scenarios[] = {
     {"init", NULL, init_run, init_judge},
     {"backup", backup_prepare, backup_run, backup_judge},
+    {"forget", forget_prepare, forget_run, forget_judge},
+    {"prune", prune_prepare, prune_scenario_run, prune_judge},
 };
 const size_t scenarios_n = ARRAY_LEN(scenarios);

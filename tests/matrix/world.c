@@ -22,7 +22,7 @@ static void read_whole(const char *path, struct buf *out)
     char part[4096];
     size_t n;
     if (!f)
-        fail("%s: %s", path, strerror(errno));
+        wrong("%s: %s", path, strerror(errno));
     buf_puts(out, "");
     while ((n = fread(part, 1, sizeof part, f)) > 0)
         buf_add(out, part, n);
@@ -33,7 +33,7 @@ static void write_whole(const char *path, const void *p, size_t n)
 {
     FILE *f = fopen(path, "w");
     if (!f || fwrite(p, 1, n, f) != n || fclose(f) != 0)
-        fail("%s: %s", path, strerror(errno));
+        wrong("%s: %s", path, strerror(errno));
 }
 
 /* Makes `path` an empty folder; it may be where a file system is mounted. */
@@ -41,7 +41,7 @@ static void clear_folder(const char *path)
 {
     nftw(path, remove_entry, 20, FTW_DEPTH | FTW_PHYS);
     if (mkdir(path, 0700) < 0 && (errno != EEXIST || rmdir(path) == 0 || errno != EBUSY))
-        fail("%s: %s", path, strerror(errno));
+        wrong("%s: %s", path, strerror(errno));
 }
 
 static void copy_folder(const char *from, const char *to)
@@ -50,7 +50,7 @@ static void copy_folder(const char *from, const char *to)
     struct dirent *e;
     clear_folder(to);
     if (!d)
-        fail("%s: %s", from, strerror(errno));
+        wrong("%s: %s", from, strerror(errno));
     while ((e = readdir(d))) {
         char *a CLEANUP(free_p) = xasprintf("%s/%s", from, e->d_name);
         char *b CLEANUP(free_p) = xasprintf("%s/%s", to, e->d_name);
@@ -207,7 +207,7 @@ static int tell(struct world *w, struct order order)
     int steps;
     if (write(w->control, &order, sizeof order) != sizeof order ||
         read(w->control, &steps, sizeof steps) != sizeof steps)
-        fail("the S3 server's process has ended");
+        wrong("the S3 server's process has ended");
     return steps;
 }
 
@@ -222,10 +222,10 @@ static void start_server(struct world *w)
 {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
-        fail("socketpair: %s", strerror(errno));
+        wrong("socketpair: %s", strerror(errno));
     w->server = fork();
     if (w->server < 0)
-        fail("fork: %s", strerror(errno));
+        wrong("fork: %s", strerror(errno));
     if (w->server == 0) {
         close(ends[0]);
         serve(w, ends[1]);
@@ -234,7 +234,7 @@ static void start_server(struct world *w)
     close(ends[1]);
     w->control = ends[0];
     if (read(w->control, &w->port, sizeof w->port) != sizeof w->port)
-        fail("the S3 server does not start");
+        wrong("the S3 server does not start");
 }
 
 void world_make(struct world *w, bool s3)
@@ -257,7 +257,7 @@ void world_end(struct world *w)
     if (w->s3) {
         close(w->control);
         if (waitpid(w->server, &status, 0) < 0 || status != 0)
-            fail("the S3 server's process ended with %d", status);
+            wrong("the S3 server's process ended with %d", status);
     }
     remove_folder(w->folder);
     remove_folder(w->base);
@@ -276,7 +276,7 @@ struct backend *world_backend(struct world *w)
                                    .secret_key = "secret",
                                    .retry_seconds = 20};
     if ((w->s3 ? backend_open_s3(&o, &b, &err) : backend_open_local(path, &b, &err)) < 0)
-        fail("%s", err.msg);
+        wrong("%s", err.msg);
     return b;
 }
 
@@ -327,16 +327,16 @@ void world_size(struct world *w, unsigned long pages)
     struct statvfs st;
     char size[32] = "size=4m";
     if (statvfs(w->folder, &st) < 0)
-        fail("%s: %s", w->folder, strerror(errno));
+        wrong("%s: %s", w->folder, strerror(errno));
     if (pages)
         snprintf(size, sizeof size, "size=%lu",
                  (unsigned long)((st.f_blocks - st.f_bfree) * st.f_frsize) + pages * 4096);
     if (mount("tmpfs", w->folder, NULL, MS_REMOUNT, size) < 0)
-        fail("%s: %s", w->folder, strerror(errno));
+        wrong("%s: %s", w->folder, strerror(errno));
 }
 
 void world_unmount(struct world *w)
 {
     if (umount(w->folder) < 0)
-        fail("%s: %s", w->folder, strerror(errno));
+        wrong("%s: %s", w->folder, strerror(errno));
 }

@@ -22,16 +22,25 @@ static struct server {
     int lose_answers;      /* that many POSTs more do their work and are answered 500 */
     bool short_ranges, ignore_range, deny_rewrites;
     int requests;
+    void (*begins)(void), (*ends)(void); /* around each request, without the lock; may be NULL */
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static inline enum MHD_Result answer_as(struct MHD_Connection *c, unsigned status, const char *p,
+                                        size_t n, const char *content_type)
+{
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(n, (void *)(uintptr_t)p, MHD_RESPMEM_MUST_COPY);
+    if (content_type)
+        MHD_add_response_header(r, "Content-Type", content_type);
+    enum MHD_Result done = MHD_queue_response(c, status, r);
+    MHD_destroy_response(r);
+    return done;
+}
 
 static inline enum MHD_Result answer(struct MHD_Connection *c, unsigned status, const char *p,
                                      size_t n)
 {
-    struct MHD_Response *r =
-        MHD_create_response_from_buffer(n, (void *)(uintptr_t)p, MHD_RESPMEM_MUST_COPY);
-    enum MHD_Result done = MHD_queue_response(c, status, r);
-    MHD_destroy_response(r);
-    return done;
+    return answer_as(c, status, p, n, NULL);
 }
 
 static inline bool allowed(struct MHD_Connection *c)
@@ -67,7 +76,7 @@ static inline enum MHD_Result give_list(struct MHD_Connection *c, enum backend_t
     if (backend_list(server.files, type, add_name, &out, &err) < 0)
         return answer(c, 404, "", 0);
     buf_puts(&out, "]\n");
-    return answer(c, 200, out.p, out.n);
+    return answer_as(c, 200, out.p, out.n, "application/vnd.x.restic.rest.v2");
 }
 
 static inline enum MHD_Result give_file(struct MHD_Connection *c, const struct backend_file *f)
@@ -152,9 +161,13 @@ static inline enum MHD_Result handle(void *cls, struct MHD_Connection *c, const 
         *upload_n = 0;
         return MHD_YES;
     }
+    if (server.begins)
+        server.begins();
     pthread_mutex_lock(&server.lock);
     enum MHD_Result r = serve(c, url, method, body);
     pthread_mutex_unlock(&server.lock);
+    if (server.ends)
+        server.ends();
     return r;
 }
 
