@@ -87,8 +87,9 @@ static int phase_one(struct prune *p, struct err *err)
         return -1;
     if (p->options->dry_run)
         return 0;
-    if (p->result.packs_repacked &&
-        (prune_copy(p, err) < 0 || prune_load_index(p, err) < 0 || check_new_packs(p, err) < 0))
+    if (prune_copy(p, err) < 0 || prune_load_index(p, err) < 0)
+        return -1;
+    if (index_packs(p->repo->index) > p->packs_n && check_new_packs(p, err) < 0)
         return -1;
     return prune_check_plan(p, err);
 }

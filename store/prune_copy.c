@@ -1,5 +1,6 @@
 /* Phase one's writing: what is used in packs that go is stored once more. The sealed bytes are
- * copied as they are, after they were opened and hashed. */
+ * copied as they are, after they were opened and hashed. Where a copy goes because there is another
+ * one, the other one is read first. */
 #include "store/prune_impl.h"
 
 #include "core/clock.h"
@@ -15,6 +16,7 @@ struct item {
     struct store_id id;
     struct index_place place;
     enum blob_type type;
+    bool is_there; /* it stays where it is, if it is whole */
 };
 
 struct items {
@@ -130,12 +132,14 @@ static int copy_one(struct copier *c, const struct item *item, const char *seale
     struct err why = {0};
     bool whole = sealed && blob_open(&repo->key, c->work, sealed, at->length, at->plain, &item->id,
                                      &c->plain, &why) == 0;
+    if (whole && item->is_there)
+        return prune_tick(c->prune, PRUNE_COPY, c->done, c->total, err);
     if (!whole && repository_load_blob(repo, item->type, &item->id, &c->plain, err) < 0)
         return err_wrap(err, "nothing is removed: run check");
     bool again = !whole || (item->type == BLOB_TREE && at->plain == 0 && repo->config.version >= 2);
     if ((again ? add_plain(c, item, err) : add(c, item, sealed, at->length, at->plain, err)) < 0)
         return -1;
-    c->done += at->length;
+    c->done += item->is_there ? 0 : at->length;
     return prune_tick(c->prune, PRUNE_COPY, c->done, c->total, err);
 }
 
@@ -190,30 +194,37 @@ static int copy_pack(struct copier *c, struct items *items, struct err *err)
     return 0;
 }
 
-/* True if a pack that stays has the blob too. */
-static bool is_safe(const struct prune *p, const struct item *item)
+/* True if a pack that stays (or one that goes) has the blob too. */
+static bool is_in_pack_that(const struct prune *p, bool stays, const struct item *item)
 {
     struct index_place place;
     uint64_t cursor = 0;
     while (index_find(p->repo->index, item->type, &item->id, &cursor, &place))
-        if (prune_stays(p, place.pack))
+        if (prune_stays(p, place.pack) == stays)
             return true;
     return false;
 }
 
-/* Collects used blobs of one pack that goes, from copy *n on. The blobs of a pack have numbers in a
- * row. */
+static bool is_wanted(const struct prune *p, uint8_t flags, struct item *item)
+{
+    item->is_there = prune_stays(p, item->place.pack);
+    if (item->is_there)
+        return flags & COPY_USED && flags & COPY_MANY && is_in_pack_that(p, false, item);
+    return flags & COPY_STAYS && !is_in_pack_that(p, true, item);
+}
+
+/* Collects blobs of one pack, from copy *n on. The blobs of a pack have numbers in a row. */
 static void collect(const struct prune *p, uint32_t *n, struct items *items)
 {
-    struct item item;
     pthread_mutex_lock(&p->repo->lock);
     for (; *n < p->copies_n; ++*n) {
-        if (!(p->copies[*n] & COPY_STAYS) ||
+        struct item item;
+        if (!(p->copies[*n] & (COPY_STAYS | COPY_MANY)) ||
             !index_entry(p->repo->index, *n, &item.type, &item.id, &item.place))
             continue;
         if (items->n && items->p[0].place.pack != item.place.pack)
             break;
-        if (p->packs[item.place.pack].action == PACK_COPY && !is_safe(p, &item))
+        if (is_wanted(p, p->copies[*n], &item))
             *vec_add(items) = item;
     }
     pthread_mutex_unlock(&p->repo->lock);
@@ -233,7 +244,7 @@ static int copy_all(struct copier *c, struct err *err)
 
 int prune_copy(struct prune *p, struct err *err)
 {
-    if (p->result.packs_repacked == 0)
+    if (p->result.packs_repacked == 0 && p->result.duplicate.blobs == 0)
         return 0;
     struct copier c CLEANUP(copier_end) = {
         .prune = p, .work = repository_take_work(p->repo), .total = p->result.repacked.bytes};

@@ -492,6 +492,53 @@ static void what_the_store_loses_is_noticed_in_time(void **state)
     restic_checks(w);
 }
 
+static void a_lost_new_index_is_noticed_before_the_old_one_goes(void **state)
+{
+    struct world *w = *state;
+    for (unsigned i = 0; i < 12; i++)
+        backup(w->backend, 200000, (unsigned[]){i * 3 + 1}, 1);
+    struct backend_ops ops = fault_ops;
+    ops.save = lose_save;
+    w->fault.base.ops = &ops;
+    blind.type = BACKEND_INDEX, blind.at = 2, blind.calls = 0; /* the first is of copies */
+    struct prune_options o = options();
+    struct prune_result r;
+    struct err err;
+    assert_int_equal(prune_with(w, &o, &r, &err), -1);
+    assert_non_null(strstr(err.msg, "does not list an index file"));
+    w->fault.base.ops = &fault_ops;
+    assert_int_equal(blind.calls, 2);
+    assert_int_equal(read_all(w), 12);
+    prune(w);
+    assert_int_equal(files_of(w, BACKEND_INDEX), 1);
+    assert_int_equal(read_all(w), 12);
+}
+
+static void what_two_index_files_say_is_said_once(void **state)
+{
+    struct world *w = *state;
+    backup_range(w, 0, 20);
+    index_what_goes(w);
+    char *before CLEANUP(free_p) = RESTIC(w, "check");
+    assert_non_null(strstr(before, "several indexes"));
+    prune(w);
+    char *after CLEANUP(free_p) = RESTIC(w, "check");
+    assert_null(strstr(after, "several indexes"));
+    assert_int_equal(files_of(w, BACKEND_INDEX), 1);
+    assert_int_equal(read_all(w), 1);
+}
+
+static void damage(struct world *w, const struct store_id *pack)
+{
+    char *path CLEANUP(free_p) = path_of(w, BACKEND_DATA, pack);
+    assert_int_equal(chmod(path, 0600), 0);
+    FILE *f = fopen(path, "r+");
+    assert_non_null(f);
+    assert_int_equal(fseek(f, 100, SEEK_SET), 0);
+    assert_int_equal(fputc('x', f), 'x');
+    assert_int_equal(fclose(f), 0);
+}
+
 static void a_damaged_copy_is_made_good_by_another(void **state)
 {
     struct world *w = *state;
@@ -499,16 +546,23 @@ static void a_damaged_copy_is_made_good_by_another(void **state)
     struct store_id big = save_pack(w, numbers, 8, true, true); /* mixed: is copied */
     save_pack(w, numbers, 4, true, true);
     backup(w->backend, 0, numbers, 4);
-    char *path CLEANUP(free_p) = path_of(w, BACKEND_DATA, &big);
-    assert_int_equal(chmod(path, 0600), 0);
-    FILE *f = fopen(path, "r+");
-    assert_non_null(f);
-    assert_int_equal(fseek(f, 100, SEEK_SET), 0);
-    assert_int_equal(fputc('x', f), 'x');
-    assert_int_equal(fclose(f), 0);
+    damage(w, &big);
     prune(w);
     assert_int_equal(read_all(w), 1);
     restic_checks(w);
+}
+
+static void a_copy_does_not_go_for_the_sake_of_a_damaged_one(void **state)
+{
+    struct world *w = *state;
+    unsigned numbers[] = {1, 2, 3, 4, 5, 6, 7, 8};
+    struct store_id big = save_pack(w, numbers, 8, false, true);
+    save_pack(w, numbers, 4, false, true);
+    backup(w->backend, 0, numbers, 8);
+    damage(w, &big);
+    struct prune_result r = prune(w);
+    assert_int_equal(r.packs_removed, 1);
+    assert_int_equal(read_all(w), 1);
 }
 
 static void killed_anywhere_it_leaves_all_and_goes_on(void **state)
@@ -599,7 +653,10 @@ int main(void)
         CASE(a_list_that_gives_nothing_loses_nothing),
         CASE(a_blind_second_list_does_not_hide_a_backup),
         CASE(what_the_store_loses_is_noticed_in_time),
+        CASE(a_lost_new_index_is_noticed_before_the_old_one_goes),
+        CASE(what_two_index_files_say_is_said_once),
         CASE(a_damaged_copy_is_made_good_by_another),
+        CASE(a_copy_does_not_go_for_the_sake_of_a_damaged_one),
         CASE(killed_anywhere_it_leaves_all_and_goes_on),
         CASE(it_can_be_ended_in_every_phase),
     };
