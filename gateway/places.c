@@ -84,7 +84,8 @@ static int open_backend(struct places *all, const struct registration *r, struct
                                          .secret_key = or_null(r->s3.secret_key),
                                          .session_token = or_null(r->s3.session_token),
                                          .ca_pem = or_null(r->s3.ca_pem),
-                                         .retry_seconds = RETRY_SECONDS};
+                                         .retry_seconds = RETRY_SECONDS,
+                                         .fresh_lists = true};
     return backend_open_s3(&options, ret, err);
 }
 

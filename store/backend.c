@@ -107,6 +107,12 @@ int backend_list_ids(struct backend *b, enum backend_type type, bool empty_too, 
     return backend_list(b, type, collect, &c, err);
 }
 
+void backend_look_again(struct backend *b, enum backend_type type)
+{
+    if (b->ops->look_again)
+        b->ops->look_again(b, type);
+}
+
 int backend_foresee(struct backend *b, struct err *err)
 {
     if (b->ops->foresee && b->ops->foresee(b, err) < 0)

@@ -51,8 +51,9 @@ struct backend_ops {
      * the repository itself is there (ERR_NOT_FOUND otherwise). */
     int (*list)(struct backend *b, enum backend_type type, backend_list_fn *fn, void *ctx,
                 struct err *err);
-    /* May be NULL: see backend_foresee. */
+    /* May be NULL, both: see backend_foresee and backend_look_again. */
     int (*foresee)(struct backend *b, struct err *err);
+    void (*look_again)(struct backend *b, enum backend_type type);
     /* A missing file is success. */
     int (*remove)(struct backend *b, const struct backend_file *f, struct err *err);
     /* See backend_list_folders; NULL: not known here. */
@@ -97,6 +98,10 @@ int backend_list(struct backend *b, enum backend_type type, backend_list_fn *fn,
  * and not after a file of the type was saved or removed through b. Call it after whatever such a
  * list shall show (a lock of one's own). Elsewhere it does nothing. */
 int backend_foresee(struct backend *b, struct err *err) must_check;
+
+/* The next list of that type is asked for anew, whatever was foreseen: for whoever wants to know
+ * what others have written since. */
+void backend_look_again(struct backend *b, enum backend_type type);
 
 /* Appends the ids of all files of a type, at most max of them (ERR_TOO_LARGE). Empty files are
  * passed over unless empty_too: a lock or key of no bytes was never written, and restic passes over

@@ -251,7 +251,9 @@ static int call_do(struct call *c, struct http_answer *a, struct err *err)
 static int refuse(struct call *c, const struct http_answer *a, struct err *err)
 {
     static const char *const unknown[] = {"InvalidAccessKeyId", "SignatureDoesNotMatch",
-                                          "ExpiredToken", "InvalidToken", "InvalidTokenId"};
+                                          "XAdminUserNotFound", /* versitygw's, with 404 */
+                                          "ExpiredToken",       "InvalidToken",
+                                          "InvalidTokenId"};
     struct buf code CLEANUP(buf_free) = {0}, words CLEANUP(buf_free) = {0};
     http_refuse(a, err);
     said(c, "Code", &code);
@@ -538,6 +540,11 @@ static int s3_foresee(struct backend *b, struct err *err)
     return r;
 }
 
+static void s3_look_again(struct backend *b, enum backend_type type)
+{
+    drop_ahead(s3_of(b), type);
+}
+
 static int s3_save(struct backend *b, const struct backend_file *f, const void *p, size_t n,
                    struct err *err)
 {
@@ -677,6 +684,7 @@ static const struct backend_ops s3_ops = {
     .stat = s3_stat,
     .list = s3_list,
     .foresee = s3_foresee,
+    .look_again = s3_look_again,
     .remove = s3_remove,
     .folders = s3_folders,
     .close = s3_close,
@@ -700,6 +708,7 @@ int backend_open_s3(const struct backend_s3_options *o, struct backend **ret_bac
     s3->base.ops = &s3_ops;
     s3->place = place;
     s3->must_exist = o->bucket_must_exist;
+    s3->no_ahead = o->fresh_lists;
     s3->breaker = breaker_new();
     pthread_mutex_init(&s3->lock, NULL);
     if (s3_credentials_new(o, place.region, &s3->credentials, err) < 0 ||

@@ -34,6 +34,7 @@ struct backend_s3_options {
     uint64_t send_per_second;  /* bytes of all requests together; 0: no limit */
     uint64_t fetch_per_second; /* likewise, of answers */
     bool bucket_must_exist;    /* backend_create does not make it: ERR_NOT_FOUND */
+    bool fresh_lists;          /* backend_foresee does nothing: for a backend of many users */
 };
 
 /* Requests that fail by connection, timeout, 429 or 5xx are repeated as store/http.h says, also

@@ -56,6 +56,7 @@ struct repository {
     struct repository_options options;
 
     pthread_mutex_t index_lock; /* one load of the index at a time; taken before `lock` */
+    bool index_loaded;          /* once; another call is about what came since */
     struct map *index_files;    /* ids of index files that were read or written; under index_lock */
     struct store_ids written;   /* those of them that we wrote and did not read back; likewise */
 

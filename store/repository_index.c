@@ -103,6 +103,9 @@ int repository_load_index(struct repository *repo, struct err *err)
 {
     struct file_ids ids = {.repo = repo};
     pthread_mutex_lock(&repo->index_lock);
+    if (repo->index_loaded)
+        backend_look_again(repo->backend, BACKEND_INDEX);
+    repo->index_loaded = true;
     int r = backend_list(repo->backend, BACKEND_INDEX, collect, &ids, err);
     for (size_t i = 0; r == 0 && i < ids.n; i++) {
         r = repository_read_index(repo, &ids.p[i], add_pack, repo, err);

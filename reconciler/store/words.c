@@ -19,6 +19,10 @@ static const struct known codes[] = {
      "the server does not know the access key: correct " STORE_ACCESS_KEY " in the Secret of "
      "spec.credentialsSecretRef",
      false},
+    {"XAdminUserNotFound", "AccessKeyUnknown",
+     "the server does not know the access key: correct " STORE_ACCESS_KEY " in the Secret of "
+     "spec.credentialsSecretRef",
+     false},
     {"SignatureDoesNotMatch", "SecretKeyWrong",
      "the secret key is not the access key's: correct " STORE_SECRET_KEY " in the Secret of "
      "spec.credentialsSecretRef",
@@ -44,6 +48,8 @@ static const struct known transfers[] = {
     {"certificate is not trusted", "CertificateNotTrusted",
      "its certificate is not trusted: name its CA in spec.caSecretRef", false},
     {"Could not resolve", "HostNotFound",
+     "the endpoint's name does not resolve: correct spec.s3.endpoint", true},
+    {"Resolving timed out", "HostNotFound",
      "the endpoint's name does not resolve: correct spec.s3.endpoint", true},
     {"Could not connect", "Unreachable", "nothing answers at the endpoint", true},
     {"Failed to connect", "Unreachable", "nothing answers at the endpoint", true},

@@ -277,6 +277,43 @@ static void a_shown_key_is_in_no_store(void **state)
     buf_free(&list);
 }
 
+/* What was foreseen is no answer to whoever asks what has come since: a mover's index, a moment
+ * after the lock was taken. */
+static void what_others_write_is_seen_at_once(void **state)
+{
+    struct on_s3 *o = *state;
+    struct err err = {0};
+    struct store_id id;
+    struct backend *b;
+    struct repository *mine, *theirs;
+    struct lock *lock;
+    struct lock_options options = {.hostname = HOLDER, .settle_ms = 1};
+    struct backend_s3_options at = options_of(o, "AKIDTEST");
+    at.prefix = "pre/abc/shop";
+    assert_int_equal(backend_open_s3(&at, &b, &err), 0);
+    assert_int_equal(repository_open(b, "operator", NULL, &mine, &err), 0);
+    assert_int_equal(repository_load_index(mine, &err), 0);
+    assert_int_equal(lock_acquire(mine, &options, &lock, &err), 0);
+    must_register(o, "AKIDTEST", true);
+    struct backend *rest = by_gateway(o);
+    assert_int_equal(repository_open(rest, TENANT_PASSWORD, NULL, &theirs, &err), 0);
+    assert_int_equal(repository_load_index(theirs, &err), 0);
+    assert_int_equal(repository_save_blob(theirs, BLOB_DATA, "news", 4, &id, NULL, &err), 0);
+    assert_int_equal(repository_flush(theirs, &err), 0);
+    assert_int_equal(repository_load_index(mine, &err), 0);
+    assert_true(repository_has_blob(mine, BLOB_DATA, &id, NULL));
+    assert_int_equal(lock_release(lock, &err), 0);
+    repository_close(mine);
+    repository_close(theirs);
+    backend_close(b);
+    /* And by a mover that comes a moment later. */
+    assert_int_equal(repository_open(rest, TENANT_PASSWORD, NULL, &theirs, &err), 0);
+    assert_int_equal(repository_load_index(theirs, &err), 0);
+    assert_true(repository_has_blob(theirs, BLOB_DATA, &id, NULL));
+    repository_close(theirs);
+    backend_close(rest);
+}
+
 static void another_certificate_is_taken(void **state)
 {
     struct on_s3 *o = *state;
@@ -307,6 +344,7 @@ int main(void)
         ON_S3(a_mover_writes_and_reads_a_bucket), ON_S3(one_question_is_one_request),
         ON_S3(renewed_credentials_come_into_use), ON_S3(one_pod_serves_one_place),
         ON_S3(a_shown_key_is_in_no_store),        ON_S3(another_certificate_is_taken),
+        ON_S3(what_others_write_is_seen_at_once),
     };
     return cmocka_run_group_tests_name("gateway/s3", tests, NULL, NULL);
 }
