@@ -9,6 +9,7 @@
 #include "cli/repo.h"
 #include "core/clock.h"
 #include "core/proc.h"
+#include "store/limits.h"
 
 enum { SECRET_FILE_MAX = 64 << 10, CA_FILE_MAX = 1 << 20, COMMAND_SECONDS = 300 };
 /* restic: cmd/restic/lock.go. */
@@ -256,6 +257,7 @@ static int open_repository(struct repo_session *s, const struct repo_place *plac
     if (use == REPO_WRITE || use == REPO_WRITE_EXCLUSIVE) {
         options.before_index = confirm;
         options.before_snapshot = confirm;
+        options.threads = STORE_WRITER_THREADS;
     }
     if (!options.read_only && write_options(place, &options, err) < 0)
         return -1;

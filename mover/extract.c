@@ -198,7 +198,7 @@ static int extract_all(struct extract *x, const struct store_id *tree, const cha
     }
     if (root)
         place_metadata(x, x->volume, ".", &want);
-    if (syncfs(x->volume) < 0)
+    if (!x->choice && syncfs(x->volume) < 0)
         return err_errno(err, errno, "making the volume durable");
     x->problems.report->tree = *tree;
     x->problems.report->has_tree = true;

@@ -42,7 +42,8 @@ struct extract_choice {
 
 /* The same into a plain folder: what the tree does not hold stays, unless the choice says
  * otherwise, and no name is special. A directory that is only entered is made where something in it
- * is wanted, and keeps what metadata it has. */
+ * is wanted, and keeps what metadata it has. What was written is durable when the kernel has
+ * written it, as after a copy. */
 int extract_folder(struct repository *repo, int folder, const struct store_id *tree,
                    const struct extract_choice *choice, struct mover_report *report,
                    struct err *err) must_check;

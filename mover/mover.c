@@ -18,6 +18,7 @@
 #include "gateway/client.h"
 #include "mover/archive.h"
 #include "mover/extract.h"
+#include "store/limits.h"
 #include "store/repository.h"
 
 enum { PATIENCE_MS = 60000, PAUSE_MS = 1000 };
@@ -114,7 +115,8 @@ static int run(const struct settings *s, struct mover_report *report, struct err
     char *url CLEANUP(free_p) = xasprintf("%s/%s/", s->gateway, s->repository);
     struct backend_rest_options options = {
         .url = url, .ca_pem = s->ca, .token_file = s->token_file, .retry_seconds = 120};
-    struct repository_options how = {.read_only = s->restore};
+    struct repository_options how;
+    mover_repository_options(s->restore, &how);
     if (fetch_password(s, &password, err) < 0)
         return -1;
     if (backend_open_rest(&options, &backend, err) < 0 ||
@@ -141,6 +143,26 @@ static void end_at_once(int signal_number)
     _exit(128 + signal_number);
 }
 
+void mover_repository_options(bool restore, struct repository_options *ret_options)
+{
+    *ret_options = (struct repository_options){
+        .read_only = restore,
+        .threads = restore ? 0 : STORE_MOVER_THREADS,
+        .uploads = STORE_MOVER_UPLOADS,
+        .pack_target = STORE_MOVER_PACK_TARGET,
+    };
+}
+
+void mover_prepare_memory(void)
+{
+    /* What is big goes back to the kernel when it is freed, and glibc does not learn otherwise:
+     * half the memory of a mover of many files. One arena for all threads: theirs would keep what
+     * another one needs. */
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 4 << 20);
+    mallopt(M_ARENA_MAX, 1);
+}
+
 /* The first process of a container ignores signals that it has no handler for. Being killed is safe
  * at any moment. */
 static void prepare_process(void)
@@ -155,10 +177,7 @@ static void prepare_process(void)
         files.rlim_cur = files.rlim_max;
         setrlimit(RLIMIT_NOFILE, &files);
     }
-    /* What is big goes back to the kernel when it is freed, and glibc does not learn otherwise:
-     * half the memory of a mover of many files. */
-    mallopt(M_MMAP_THRESHOLD, 1 << 20);
-    mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    mover_prepare_memory();
     umask(0077);
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }

@@ -3,6 +3,8 @@
 #ifndef MOVER_MOVER_H
 #define MOVER_MOVER_H
 
+#include "store/repository.h"
+
 /* What the pod's environment says (none of it is secret):
  *   GLEANER_GATEWAY      https://host:port
  *   GLEANER_CA           PEM text of the gateway's CA
@@ -35,6 +37,10 @@ enum {
     MOVER_EXIT_USAGE = 2,   /* argument or environment */
     MOVER_EXIT_PROBLEMS = 3 /* done, but for what report.problems names */
 };
+
+/* What keeps a mover within its memory: how it opens its repository, and what it asks of malloc. */
+void mover_repository_options(bool restore, struct repository_options *ret_options);
+void mover_prepare_memory(void);
 
 /* argv[0] is the mode's name, argv[1] the verb. */
 int mover_main(int argc, char **argv);

@@ -7,12 +7,13 @@
 #include <stdint.h>
 
 /* Sizes in bytes. */
-#define STORE_PACK_TARGET (16u << 20)     /* a data pack is closed when it reaches this */
-#define STORE_TREE_PACK_TARGET (4u << 20) /* a tree pack: small, because it waits for flush */
-#define STORE_QUEUE_BYTES (8u << 20)      /* plaintext that waits for a writer's threads */
-#define STORE_PACK_HEADER_MAX (16u << 20) /* restic's own bound */
-#define STORE_BLOB_MAX (256u << 20)       /* plaintext of one blob; a tree of a million files */
-#define STORE_CHUNK_MIN (512u << 10)      /* content-defined chunks */
+#define STORE_PACK_TARGET (16u << 20)      /* a data pack is closed when it reaches this */
+#define STORE_TREE_PACK_TARGET (4u << 20)  /* a tree pack: small, because it waits for flush */
+#define STORE_MOVER_PACK_TARGET (8u << 20) /* in a mover: three of them fit into 64 MiB */
+#define STORE_QUEUE_BYTES (8u << 20)       /* plaintext that waits for a writer's threads */
+#define STORE_PACK_HEADER_MAX (16u << 20)  /* restic's own bound */
+#define STORE_BLOB_MAX (256u << 20)        /* plaintext of one blob; a tree of a million files */
+#define STORE_CHUNK_MIN (512u << 10)       /* content-defined chunks */
 #define STORE_CHUNK_MAX (8u << 20)
 #define STORE_FILE_MAX (64u << 20)       /* stored size of an index, snapshot, lock, key, config */
 #define STORE_SMALL_FILE_MAX (8u << 20)  /* plaintext of a snapshot, lock, config; a key file */
@@ -23,9 +24,11 @@
 
 /* Counts. */
 #define STORE_KEYS_MAX 1000
-#define STORE_KEYS_TRIED 20         /* as restic */
-#define STORE_QUEUE_JOBS 128        /* blobs that wait for a writer's threads */
-#define STORE_WRITER_THREADS 4      /* two that seal while two upload */
+#define STORE_KEYS_TRIED 20    /* as restic */
+#define STORE_QUEUE_JOBS 128   /* blobs that wait for a writer's threads */
+#define STORE_WRITER_THREADS 4 /* two that seal while two upload */
+#define STORE_MOVER_THREADS 3  /* in a mover: one more seals while two upload */
+#define STORE_MOVER_UPLOADS 2
 #define STORE_INDEX_BLOBS 50000     /* blobs after which an index file is written */
 #define STORE_INDEX_SECONDS 600     /* or this long after the last one */
 #define STORE_PACKS_MAX 0x7ffffff0u /* packs of one repository */
