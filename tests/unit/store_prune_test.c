@@ -422,12 +422,18 @@ static void rustic_is_given_time(void **state)
 
 /* ---- others' repositories ---- */
 
-static void what_restic_wrote_is_pruned(void **state)
+/* Four backups of a file that changes, by stock restic; the last one stays. */
+static void restic_history(struct world *w)
 {
-    struct world *w = *state;
     char *source CLEANUP(free_p) = xasprintf("%s.source", w->folder);
     char *file CLEANUP(free_p) = xasprintf("%s/f", source);
     assert_int_equal(mkdir(source, 0700), 0);
+    for (unsigned i = 0; i < 60; i++) {
+        char *small CLEANUP(free_p) = xasprintf("%s/a-file-with-a-long-name-%u", source, i);
+        FILE *f = fopen(small, "w");
+        assert_non_null(f);
+        assert_int_equal(fclose(f), 0);
+    }
     for (unsigned i = 0; i < 4; i++) {
         uint8_t *bytes CLEANUP(free_p) = xmalloc(3 << 20);
         FILE *f = fopen(file, i % 2 ? "a" : "w");
@@ -438,18 +444,54 @@ static void what_restic_wrote_is_pruned(void **state)
         free(RESTIC(w, "backup", source));
     }
     free(RESTIC(w, "forget", "--keep-last", "1"));
-    same_as_restic(w);
+    remove_folder(TAKE(source));
+}
+
+static struct prune_result prune_as_restic(struct world *w)
+{
     struct repository *repo CLEANUP(repository_close_p) = open_at(w->backend, 0);
     struct prune_options o = options();
     struct prune_result r;
     struct err err;
     must(prune_run(repo, &o, &r, &err), &err);
-    assert_true(r.removed.bytes > 5 << 20);
+    return r;
+}
+
+static void what_restic_wrote_is_pruned(void **state)
+{
+    struct world *w = *state;
+    restic_history(w);
+    same_as_restic(w);
+    assert_true(prune_as_restic(w).removed.bytes > 5 << 20);
     assert_int_equal(read_all(w), 1);
     restic_checks(w);
     free(RESTIC(w, "prune"));
     assert_int_equal(read_all(w), 1);
-    remove_folder(TAKE(source));
+}
+
+static void version_1_is_pruned_and_its_trees_compressed_once_it_is_2(void **state)
+{
+    struct world *outer = *state;
+    struct world w = {.folder = xasprintf("%s/v1", outer->folder)};
+    struct err err;
+    free(RESTIC(&w, "init", "--repository-version", "1"));
+    must(backend_open_local(w.folder, &w.backend, &err), &err);
+    restic_history(&w);
+    same_as_restic(&w);
+    assert_true(prune_as_restic(&w).removed.bytes > 5 << 20);
+    assert_int_equal(prune_as_restic(&w).packs_repacked, 0);
+    assert_int_equal(read_all(&w), 1);
+    restic_checks(&w);
+    free(RESTIC(&w, "migrate", "upgrade_repo_v2"));
+    struct prune_result said = same_as_restic(&w), r = prune_as_restic(&w);
+    assert_int_equal(said.packs_repacked, 1);
+    assert_int_equal(r.packs_repacked, 1);
+    assert_int_equal(prune_as_restic(&w).packs_repacked, 0);
+    same_as_restic(&w);
+    assert_int_equal(read_all(&w), 1);
+    restic_checks(&w);
+    backend_close(w.backend);
+    free(w.folder);
 }
 
 int main(void)
@@ -472,6 +514,7 @@ int main(void)
         CASE(what_is_missing_and_not_needed_leaves_the_index),
         CASE(rustic_is_given_time),
         CASE(what_restic_wrote_is_pruned),
+        CASE(version_1_is_pruned_and_its_trees_compressed_once_it_is_2),
     };
     return RUN(tests);
 }

@@ -131,7 +131,7 @@ static void hours_are_those_of_the_snapshots_zone(void **state)
 static void spans_count_back_from_the_newest_by_the_calendar(void **state)
 {
     (void)state;
-    /* A month before 31 March is 31 February, which is 2 March. The end itself is outside. */
+    /* A month before 31 March is 31 February, which is 3 March. The end itself is outside. */
     EXPECT(P(.within.months = 1), {"2025-03-03T00:00:00Z", ""},
            {"2025-03-03T00:00:01Z", "within 1m"}, {"2025-03-31T00:00:00Z", "within 1m"});
     EXPECT(P(.within = {1, 0, 2, 3}), {"2024-02-28T21:00:00Z", ""},
