@@ -84,6 +84,7 @@ struct repo_session {
     char host[256];
     int code; /* of the failure of repo_open, or 0 */
     bool json;
+    int64_t wait_until, pause; /* of --retry-lock; monotonic ms */
     pthread_t refresher;
     bool refreshing, ending;
     pthread_mutex_t mutex;
@@ -104,6 +105,10 @@ int repo_password_ask(const char *prompt, char **ret, struct err *err) must_chec
 int repo_open(struct repo_session *s, const struct repo_place *place, enum repo_use use,
               struct err *err) must_check;
 void repo_close(struct repo_session *s); /* releases the lock; fit for CLEANUP */
+
+/* After a failure of a function of the store that locks for itself: waits a while and gives true if
+ * another's lock was in the way and --retry-lock allows for it. */
+bool repo_wait_for_lock(struct repo_session *s, const struct err *err);
 
 /* As cli_fail, with restic's exit codes where opening failed, and in JSON if that was asked for. */
 int repo_fail(const struct repo_session *s, const char *verb, const struct err *err);

@@ -290,23 +290,29 @@ static void wait_ms(int64_t ms)
         ;
 }
 
-/* Another's lock is waited for as restic does: 5 s, doubling to a minute. */
-static int take_lock(struct repo_session *s, bool exclusive, int64_t patience_ms, struct err *err)
+bool repo_wait_for_lock(struct repo_session *s, const struct err *err)
+{
+    int64_t left = s->wait_until - clock_mono_ms();
+    if (err->kind != ERR_BUSY)
+        return false;
+    s->code = REPO_LOCKED;
+    if (left <= 0)
+        return false;
+    s->pause = s->pause ? MIN(s->pause * 2, (int64_t)RETRY_MOST_MS) : RETRY_FIRST_MS;
+    wait_ms(MIN(s->pause, left));
+    s->code = 0;
+    return true;
+}
+
+static int take_lock(struct repo_session *s, bool exclusive, struct err *err)
 {
     struct lock_options options = repo_lock_options(s);
+    int r;
     options.exclusive = exclusive;
-    int64_t until = clock_mono_ms() + patience_ms;
-    for (int64_t pause = RETRY_FIRST_MS;; pause = MIN(pause * 2, (int64_t)RETRY_MOST_MS)) {
-        int64_t left = 0;
-        if (lock_acquire(s->repo, &options, &s->lock, err) == 0)
-            return 0;
-        left = until - clock_mono_ms();
-        if (err->kind != ERR_BUSY || left <= 0) {
-            s->code = err->kind == ERR_BUSY ? REPO_LOCKED : 0;
-            return -1;
-        }
-        wait_ms(MIN(pause, left));
-    }
+    do
+        r = lock_acquire(s->repo, &options, &s->lock, err);
+    while (r < 0 && repo_wait_for_lock(s, err));
+    return r;
 }
 
 static void *refresh(void *ctx)
@@ -335,9 +341,10 @@ static int lock_session(struct repo_session *s, const struct repo_place *place, 
     if (place->retry_lock && !clock_parse_duration(str_of(place->retry_lock), &patience))
         return err_set(err, ERR_INVALID, "--retry-lock %s: no duration such as 5m",
                        place->retry_lock);
+    s->wait_until = clock_mono_ms() + patience;
     if (use == REPO_UNLOCKED || use == REPO_DELETE || (reads && place->no_lock))
         return 0;
-    if (take_lock(s, exclusive, patience, err) < 0)
+    if (take_lock(s, exclusive, err) < 0)
         return -1;
     pthread_mutex_init(&s->mutex, NULL);
     pthread_cond_init(&s->wake, NULL);
