@@ -31,6 +31,7 @@ struct context {
     struct manager *manager;       /* to wake another resource; NULL in the CLI */
     struct background *background; /* long work on stores; NULL in the CLI */
     unsigned sync_ms;              /* between two looks at what a store holds */
+    unsigned lock_settle_ms;       /* of locks in repositories; 0: LOCK_SETTLE_MS */
 };
 
 struct outcome {

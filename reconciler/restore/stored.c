@@ -67,6 +67,10 @@ static int open_anew(struct context *cx, struct stored *s, const struct stored_q
         if (store_open(cx, s->own, q->store, q->content_ns, true, &s->opened, err) < 0)
             return err_wrap(err, "the repository of namespace %s", q->content_ns);
     }
+    struct err why;
+    if (store_may_write(&s->opened, &why) == 0 &&
+        store_lock(cx, s->own, &s->opened, false, &s->lock, err) < 0)
+        return -1;
     /* A snapshot refers to packs that are in the index by then: first the snapshot, then the index.
      */
     if (snapshot_find(s->opened.repo, q->snapshot, NULL, s->own, &s->snapshot, err) < 0 ||
@@ -77,13 +81,20 @@ static int open_anew(struct context *cx, struct stored *s, const struct stored_q
     return 0;
 }
 
+/* False if the lock is lost: what was read may have moved since. */
+static bool keep_lock(struct context *cx, struct stored *s)
+{
+    struct err why;
+    return !s->lock || store_keep_lock(cx, &s->opened, s->lock, &why) == 0;
+}
+
 int stored_open(struct context *cx, struct arena *a, const struct stored_question *q,
                 struct stored **ret, struct err *err)
 {
     char key[sizeof((struct stored){0}.key)];
     snprintf(key, sizeof key, "%.64s %.64s %s", q->uid, q->snapshot, q->mover ? "mover" : "");
     struct stored *s = swap_kept(NULL);
-    if (s && streq(s->key, key)) {
+    if (s && streq(s->key, key) && keep_lock(cx, s)) {
         s->a = a;
         *ret = s;
         return 0;
@@ -107,6 +118,8 @@ void stored_close(struct stored *s)
         return;
     json_decref(s->plan);
     json_decref(s->backup);
+    /* A lock that cannot be removed is refreshed by nobody, and swept. */
+    (void)!lock_release(s->lock, NULL);
     store_close(&s->opened);
     arena_free(s->own);
     free(s);

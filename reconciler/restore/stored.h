@@ -7,7 +7,7 @@
 
 #include "core/map.h"
 #include "reconciler/snapshot_layout.h"
-#include "reconciler/store/open.h"
+#include "reconciler/store/lock.h"
 #include "reconciler/verdict.h"
 #include "store/snapshot.h"
 
@@ -29,6 +29,7 @@ struct stored {
     struct arena *a;   /* of the reconcile that reads: items and texts */
     struct arena *own; /* of the snapshot's own facts */
     struct opened opened;
+    struct lock *lock; /* shared, against a prune; NULL where nothing may be written */
     struct snapshot snapshot;
     json_t *plan, *backup; /* /meta/plan.json, /meta/backup.json */
     char key[200];
@@ -41,10 +42,10 @@ struct stored_question {
     bool mover; /* a mover will work on it: the namespace's key is made if it is not there */
 };
 
-/* Opens the repository and finds the snapshot; or takes the one that an earlier step of the same
- * Restore left open in this process, because opening costs a tenth of a second of scrypt and the
- * index. The caller owns it until stored_keep or stored_close. NOT_FOUND: no such store, repository
- * or snapshot. */
+/* Opens the repository, takes a shared lock there and finds the snapshot; or takes the one that an
+ * earlier step of the same Restore left open in this process, because opening costs a tenth of a
+ * second of scrypt and the index. The caller owns it until stored_keep or stored_close. NOT_FOUND:
+ * no such store, repository or snapshot. BUSY: somebody deletes from the repository just now. */
 int stored_open(struct context *cx, struct arena *a, const struct stored_question *q,
                 struct stored **ret, struct err *err) must_check;
 void stored_close(struct stored *s); /* accepts NULL */

@@ -26,7 +26,8 @@ struct lock_options store_lock_options(struct context *cx, struct arena *a)
                                  .username = "gleaner",
                                  .cluster = cx->cluster,
                                  .judge = judge,
-                                 .judge_ctx = cx};
+                                 .judge_ctx = cx,
+                                 .settle_ms = cx->lock_settle_ms};
 }
 
 int store_sweep_locks(struct context *cx, struct arena *a, struct opened *o, struct err *err)

@@ -39,6 +39,7 @@ int driver_run(const char *kubeconfig, const char *root, const char *until)
     struct context cx = {.kube = k,
                          .ns = GLEANER_NS,
                          .local_root = root,
+                         .lock_settle_ms = 1,
                          .mover_image = "none",
                          .cluster = "torture"};
     struct arena *sweep CLEANUP(arena_free_p) = arena_new();

@@ -90,6 +90,7 @@ static struct context context_of(const struct bench *b, struct kube *k)
                             .ns = "gleaner-system",
                             .instance = "pod",
                             .instance_uid = "pod-1",
+                            .lock_settle_ms = 1,
                             .program = "/bin/false",
                             .mover_image = "x",
                             .local_root = b->folder,
