@@ -40,6 +40,7 @@ int prune_tick(struct prune *p, enum prune_phase phase, uint64_t done, uint64_t 
 static int look_around(struct prune *p, struct err *err)
 {
     struct store_ids ids = {0};
+    backend_look_again(p->repo->backend, BACKEND_LOCK);
     int r = backend_list_ids(p->repo->backend, BACKEND_LOCK, false, STORE_LOCKS_MAX, &ids, err);
     p->alone = r == 0 && ids.n == (p->lock != NULL);
     vec_free(&ids);

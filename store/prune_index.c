@@ -84,6 +84,7 @@ static int check_files(const struct prune *p, const struct store_ids *listed, st
 int prune_load_index(struct prune *p, struct err *err)
 {
     struct store_ids ids = {0};
+    backend_look_again(p->repo->backend, BACKEND_INDEX);
     int r = backend_list_ids(p->repo->backend, BACKEND_INDEX, true, STORE_PACKS_MAX, &ids, err);
     if (r == 0)
         r = check_files(p, &ids, err);

@@ -32,6 +32,7 @@ static void drop_indexed(struct prune *p)
 static int check_listed(struct prune *p, const struct store_ids *written, struct err *err)
 {
     struct store_ids listed = {0};
+    backend_look_again(p->repo->backend, BACKEND_INDEX);
     int r = backend_list_ids(p->repo->backend, BACKEND_INDEX, true, SIZE_MAX, &listed, err);
     for (size_t i = 0; r == 0 && i < written->n; i++) {
         bool found = false;

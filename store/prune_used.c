@@ -185,6 +185,7 @@ static int take_snapshot(struct prune *p, const struct store_id *id, struct root
 static int list_snapshots(struct prune *p, struct roots *roots, struct err *err)
 {
     struct store_ids ids = {0};
+    backend_look_again(p->repo->backend, BACKEND_SNAPSHOT);
     int r =
         backend_list_ids(p->repo->backend, BACKEND_SNAPSHOT, true, STORE_SNAPSHOTS_MAX, &ids, err);
     for (size_t i = 0; r == 0 && i < ids.n; i++)
