@@ -166,6 +166,8 @@ enum MHD_Result serve_list(struct request *r, struct MHD_Connection *c)
 
 /* ---- uploads ---- */
 
+enum { STORING_SECONDS = 300 };
+
 /* A file without a name: whatever happens, nothing of it stays. */
 static int open_spool(const char *folder)
 {
@@ -223,6 +225,8 @@ enum MHD_Result serve_upload_end(struct request *r, struct MHD_Connection *c)
     struct err err = {0};
     if (r->received != r->length)
         return serve_text(c, 400, "the body has another length than announced\n");
+    /* Storing is no idleness: the answer must not meet a connection that was given up meanwhile. */
+    MHD_set_connection_option(c, MHD_CONNECTION_OPTION_TIMEOUT, (unsigned)STORING_SECONDS);
     if (store_spooled(r, &err) < 0) {
         log_err("an upload was not stored", &err, "repository", r->mover->r.repository);
         return serve_error(c, &err);

@@ -21,6 +21,9 @@
 #include "store/limits.h"
 #include "store/repository.h"
 
+/* The gateway answers an upload when the store has it: a pack over a slow line takes its time. */
+enum { STORING_SECONDS = 300 };
+
 enum { PATIENCE_MS = 60000, PAUSE_MS = 1000 };
 
 struct settings {
@@ -113,8 +116,11 @@ static int run(const struct settings *s, struct mover_report *report, struct err
     struct repository *repo CLEANUP(repository_close_p) = NULL;
     char *password CLEANUP(password_free) = NULL;
     char *url CLEANUP(free_p) = xasprintf("%s/%s/", s->gateway, s->repository);
-    struct backend_rest_options options = {
-        .url = url, .ca_pem = s->ca, .token_file = s->token_file, .retry_seconds = 120};
+    struct backend_rest_options options = {.url = url,
+                                           .ca_pem = s->ca,
+                                           .token_file = s->token_file,
+                                           .timeout_seconds = STORING_SECONDS,
+                                           .retry_seconds = 120};
     struct repository_options how;
     mover_repository_options(s->restore, &how);
     if (fetch_password(s, &password, err) < 0)

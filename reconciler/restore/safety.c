@@ -6,14 +6,33 @@ static const char *safety_name(struct restore *r)
     return arena_printf(r->a, "%.200s-safety-%.8s", r->name, r->uid);
 }
 
+/* The store of the backup, or the default one where nothing may be written there. */
+static int safety_store(struct restore *r, const char **ret, struct err *err)
+{
+    struct stored *archive;
+    if (restore_archive(r, &archive, err) < 0)
+        return -1;
+    if (!archive->opened.read_only) {
+        *ret = json_text_at(r->st.now, "source", "store", NULL);
+        return 0;
+    }
+    if (store_resolve(r->cx, r->a, NULL, ret, err) < 0)
+        return err_wrap(err, "the store of the backup is only read, and the safety backup needs "
+                             "another one");
+    return 0;
+}
+
 static int make_backup(struct restore *r, const char *name, struct err *err)
 {
-    json_t *body CLEANUP_JSON = json_pack(
-        "{s:s, s:s, s:{s:s, s:{s:s}}, s:{s:{s:s, s:s, s:s}, s:{s:s}, s:s}}", "apiVersion",
-        "gleaner.dev/v1alpha1", "kind", "Backup", "metadata", "name", name, "labels",
-        LEASE_SAFETY_LABEL, r->uid, "spec", "target", "kind", restore_target(r, "kind"),
-        "namespace", restore_target(r, "namespace"), "name", restore_target(r, "name"), "storeRef",
-        "name", json_text_at(r->st.now, "source", "store", NULL), "keep", "All");
+    const char *store;
+    if (safety_store(r, &store, err) < 0)
+        return -1;
+    json_t *body CLEANUP_JSON =
+        json_pack("{s:s, s:s, s:{s:s, s:{s:s}}, s:{s:{s:s, s:s, s:s}, s:{s:s}, s:s}}", "apiVersion",
+                  "gleaner.dev/v1alpha1", "kind", "Backup", "metadata", "name", name, "labels",
+                  LEASE_SAFETY_LABEL, r->uid, "spec", "target", "kind", restore_target(r, "kind"),
+                  "namespace", restore_target(r, "namespace"), "name", restore_target(r, "name"),
+                  "storeRef", "name", store, "keep", "All");
     struct buf text CLEANUP(buf_free) = {0};
     json_print(&text, body);
     struct err why;

@@ -209,9 +209,9 @@ store e2e-versity "$GLEANER_S3_URL" "gleaner-e2e-$run" '.readOnly = true' >/dev/
 check "spec.readOnly is told" wait_for "ReadOnly" 40 ready_is e2e-versity True ReadOnly
 keys_before=$(restic_at "$GLEANER_S3_URL" shop list keys --no-lock | sort)
 kubectl -n shop exec shop-0 -- sh -c 'rm -rf /data/ledger' </dev/null
-jq -n --arg n "e2e-s3-reader-$run" --arg b "e2e-s3-shop-$run" '{apiVersion: "gleaner.dev/v1alpha1", kind: "Restore", metadata: {name: $n,
-    namespace: "gleaner-system"}, spec: {backupRef: {name: $b}, mode: "Replace", safetyBackup: false}}' | kubectl apply -f - >/dev/null
+apply_restore "e2e-s3-reader-$run" "e2e-s3-shop-$run"
 check "a restore from a store that is only read is Done" ended_as restore "e2e-s3-reader-$run" Done 300
+check "its safety backup went to the default store" same local "$(kubectl -n gleaner-system get backups -o json | jq -r --arg p "e2e-s3-reader-$run-safety-" '.items[] | select(.metadata.name | startswith($p)) | .status.store')"
 check "with the volume" same "$before" "$(volume_state shop "$(pod_of shop)")"
 check "and no key was written" same "$keys_before" "$(restic_at "$GLEANER_S3_URL" shop list keys --no-lock | sort)"
 
