@@ -34,6 +34,8 @@ bool fault_applies(const struct world *w, enum fault_level level, enum fault_kin
 {
     if (level == LEVEL_CALL)
         return kind != FAULT_SHORT;
+    if (!w->steps)
+        return false;
     /* A server that answers nothing any more is what the calls see; no need to wait for it. */
     return !w->s3 || kind != FAULT_CUT_OFF;
 }
@@ -148,7 +150,7 @@ struct backend *fault_backend_open(struct world *w, const struct point *fault)
     static const struct point none = {0};
     current = (struct hit_backend){
         .base.ops = &hit_ops, .inner = world_backend(w), .world = w, .fault = *fault};
-    if (w->s3)
+    if (w->s3 && w->steps)
         world_arm(w, fault->level == LEVEL_STEP ? fault : &none, getpid());
     return &current.base;
 }
@@ -158,7 +160,7 @@ struct fault_count fault_backend_close(struct backend *b)
     static const struct point none = {0};
     struct fault_count count = current.count;
     (void)b;
-    if (current.world->s3) {
+    if (current.world->s3 && current.world->steps) {
         count.steps = world_arm(current.world, &none, 0);
         if (current.fault.level == LEVEL_STEP)
             count.hit = current.fault.at && count.steps >= current.fault.at;

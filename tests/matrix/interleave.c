@@ -378,7 +378,8 @@ int main(int argc, char **argv)
     bool full = (env && strcmp(env, "1") == 0) || (argc > 1 && strcmp(argv[1], "--full") == 0);
     const char *only = argc > 1 && argv[argc - 1][0] != '-' ? argv[argc - 1] : NULL;
     struct points points;
-    world_make(&world, false);
+    if (!world_make(&world, WORLD_LOCAL))
+        wrong("no folder");
     prepare();
     if (only) {
         run_random(strtoull(only, NULL, 10), MUTATION_NONE, argc > 2 && !full);

@@ -12,9 +12,17 @@ void wrong(const char *fmt, ...) printf_like(1, 2) __attribute__((noreturn));
 
 /* ---- worlds ---- */
 
+enum world_kind {
+    WORLD_LOCAL,
+    WORLD_S3,        /* a server of the tests, which hits requests */
+    WORLD_VERSITYGW, /* a real one over a folder: GLEANER_VERSITYGW names its program */
+    WORLDS
+};
+
 /* A folder, or a bucket whose server is a process of its own that outlives its clients. */
 struct world {
-    bool s3;
+    bool s3, steps; /* a bucket; its server hits requests, or it is a folder */
+    enum world_kind kind;
     const char *name;
     char *folder; /* the repository; of a bucket: a copy, for judges that read folders */
     char *base;   /* what world_reset goes back to */
@@ -23,7 +31,8 @@ struct world {
     unsigned port;
 };
 
-void world_make(struct world *w, bool s3);
+/* False: that kind of world is not here. */
+bool world_make(struct world *w, enum world_kind kind) must_check;
 void world_end(struct world *w);
 struct backend *world_backend(struct world *w); /* opened anew */
 void world_empty(struct world *w);              /* nothing there, no bucket */

@@ -133,7 +133,7 @@ void schedule_process(struct actor *a)
     pthread_mutex_unlock(&now.mutex);
 }
 
-void schedule_request(struct actor *a)
+void schedule_request(struct actor *a, bool goes_on)
 {
     pthread_mutex_lock(&now.mutex);
     a->waiting++;
@@ -142,6 +142,7 @@ void schedule_request(struct actor *a)
         pthread_cond_wait(&now.changed, &now.mutex);
     a->granted--;
     a->waiting--;
+    a->goes_on = goes_on;
     pthread_mutex_unlock(&now.mutex);
 }
 
@@ -156,16 +157,16 @@ void schedule_request_end(struct actor *a)
 /* Its next request, whenever it comes, or its end. */
 static void step_process(struct actor *a)
 {
-    while (a->waiting == 0 && a->state != ACTOR_ENDED)
-        pthread_cond_wait(&now.changed, &now.mutex);
-    if (a->state == ACTOR_ENDED)
-        return;
-    int done = a->done;
-    a->calls_n++;
-    a->granted++;
-    pthread_cond_broadcast(&now.changed);
-    while (a->done == done && a->state != ACTOR_ENDED)
-        pthread_cond_wait(&now.changed, &now.mutex);
+    do {
+        while (a->waiting == 0 && a->state != ACTOR_ENDED)
+            pthread_cond_wait(&now.changed, &now.mutex);
+        int done = a->done;
+        a->calls_n++;
+        a->granted += a->state != ACTOR_ENDED;
+        pthread_cond_broadcast(&now.changed);
+        while (a->done == done && a->state != ACTOR_ENDED)
+            pthread_cond_wait(&now.changed, &now.mutex);
+    } while (a->goes_on && a->state != ACTOR_ENDED);
 }
 
 /* ---- the scheduler ---- */

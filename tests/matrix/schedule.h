@@ -40,7 +40,7 @@ struct actor {
     struct store_ids listed;
 
     /* Of a process: requests that wait, that may go on, that are done. */
-    bool external;
+    bool external, goes_on;
     int waiting, granted, done;
 
     /* What came of it. */
@@ -59,8 +59,8 @@ void actor_forget_lists(struct actor *a);
 void schedule_process(struct actor *a);
 
 /* Stops the calling thread until it is the turn of this process's next request; _end lets the
- * others go on. */
-void schedule_request(struct actor *a);
+ * others go on, unless `goes_on`: then the process has the next turn too. */
+void schedule_request(struct actor *a, bool goes_on);
 void schedule_request_end(struct actor *a);
 
 /* Who goes on, of those that can: an index into actors. */

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -36,11 +37,17 @@ static void write_whole(const char *path, const void *p, size_t n)
         wrong("%s: %s", path, strerror(errno));
 }
 
-/* Makes `path` an empty folder; it may be where a file system is mounted. */
+static int remove_below(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+{
+    return ftw->level > 0 ? remove_entry(path, st, flag, ftw) : 0;
+}
+
+/* Makes `path` an empty folder; one that is there stays the same folder. */
 static void clear_folder(const char *path)
 {
-    nftw(path, remove_entry, 20, FTW_DEPTH | FTW_PHYS);
-    if (mkdir(path, 0700) < 0 && (errno != EEXIST || rmdir(path) == 0 || errno != EBUSY))
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        wrong("%s: %s", path, strerror(errno));
+    if (nftw(path, remove_below, 20, FTW_DEPTH | FTW_PHYS) != 0)
         wrong("%s: %s", path, strerror(errno));
 }
 
@@ -204,6 +211,8 @@ static void serve(const struct world *w, int control)
 
 static int tell(struct world *w, struct order order)
 {
+    if (w->kind != WORLD_S3)
+        return 0;
     int steps;
     if (write(w->control, &order, sizeof order) != sizeof order ||
         read(w->control, &steps, sizeof steps) != sizeof steps)
@@ -215,8 +224,6 @@ int world_arm(struct world *w, const struct point *fault, pid_t victim)
 {
     return tell(w, (struct order){COMMAND_ARM, *fault, victim});
 }
-
-/* ---- worlds ---- */
 
 static void start_server(struct world *w)
 {
@@ -237,27 +244,91 @@ static void start_server(struct world *w)
         wrong("the S3 server does not start");
 }
 
-void world_make(struct world *w, bool s3)
+/* ---- a real server ---- */
+
+static unsigned free_port(void)
 {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    int fd CLEANUP(close_p) = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&at, n) < 0 ||
+        getsockname(fd, (struct sockaddr *)&at, &n) < 0)
+        wrong("no free port: %s", strerror(errno));
+    return ntohs(at.sin_port);
+}
+
+static bool answers(unsigned port)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd CLEANUP(close_p) = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return fd >= 0 && connect(fd, (struct sockaddr *)&at, sizeof at) == 0;
+}
+
+static void start_versitygw(struct world *w, const char *program)
+{
+    enum { PATIENCE = 1000, PAUSE_MS = 10 };
+    char place[32];
+    w->port = free_port();
+    snprintf(place, sizeof place, "127.0.0.1:%u", w->port);
+    w->server = fork();
+    if (w->server < 0)
+        wrong("fork: %s", strerror(errno));
+    if (w->server == 0) {
+        if (freopen("/dev/null", "w", stdout) && freopen("/dev/null", "w", stderr))
+            execl(program, "versitygw", "--access", "AKIDTEST", "--secret", "secret", "--port",
+                  place, "--quiet", "posix", w->folder, NULL);
+        _exit(127);
+    }
+    for (int i = 0; i < PATIENCE && !answers(w->port); i++)
+        poll(NULL, 0, PAUSE_MS);
+    if (!answers(w->port))
+        wrong("%s does not start", program);
+}
+
+/* Where the files of a repository lie that has no server of ours. */
+static char *path_of(const struct world *w)
+{
+    return xasprintf("%s/%s", w->folder, w->kind == WORLD_LOCAL ? "repo" : "bucket/p");
+}
+
+/* ---- worlds ---- */
+
+bool world_make(struct world *w, enum world_kind kind)
+{
+    static const char *const names[WORLDS] = {"local", "S3", "versitygw"};
+    const char *program = getenv("GLEANER_VERSITYGW");
+    if (kind == WORLD_VERSITYGW && (!program || !*program))
+        return false;
     /* Memory, where there is such a place: no fault here is one of the disk. */
     if (!getenv("TMPDIR") && access("/dev/shm", W_OK) == 0)
         setenv("TMPDIR", "/dev/shm", 1);
-    *w = (struct world){.s3 = s3,
-                        .name = s3 ? "S3" : "local",
+    *w = (struct world){.s3 = kind != WORLD_LOCAL,
+                        .steps = kind != WORLD_VERSITYGW,
+                        .kind = kind,
+                        .name = names[kind],
                         .folder = make_folder(),
                         .base = make_folder(),
                         .control = -1};
-    if (s3)
+    if (kind == WORLD_S3)
         start_server(w);
+    if (kind == WORLD_VERSITYGW)
+        start_versitygw(w, program);
+    return true;
 }
 
 void world_end(struct world *w)
 {
     int status;
-    if (w->s3) {
+    if (w->kind == WORLD_S3) {
         close(w->control);
         if (waitpid(w->server, &status, 0) < 0 || status != 0)
             wrong("the S3 server's process ended with %d", status);
+    }
+    if (w->kind == WORLD_VERSITYGW) {
+        kill(w->server, SIGKILL);
+        waitpid(w->server, &status, 0);
     }
     remove_folder(w->folder);
     remove_folder(w->base);
@@ -268,7 +339,7 @@ struct backend *world_backend(struct world *w)
     struct backend *b;
     struct err err;
     char *endpoint CLEANUP(free_p) = xasprintf("http://127.0.0.1:%u", w->port);
-    char *path CLEANUP(free_p) = xasprintf("%s/repo", w->folder);
+    char *path CLEANUP(free_p) = path_of(w);
     struct backend_s3_options o = {.endpoint = endpoint,
                                    .bucket = "bucket",
                                    .prefix = "p",
@@ -282,7 +353,7 @@ struct backend *world_backend(struct world *w)
 
 void world_empty(struct world *w)
 {
-    if (w->s3)
+    if (w->kind == WORLD_S3)
         tell(w, (struct order){.command = COMMAND_EMPTY});
     else
         clear_folder(w->folder);
@@ -290,7 +361,7 @@ void world_empty(struct world *w)
 
 void world_keep(struct world *w)
 {
-    if (w->s3)
+    if (w->kind == WORLD_S3)
         tell(w, (struct order){.command = COMMAND_KEEP});
     else
         copy_folder(w->folder, w->base);
@@ -298,7 +369,7 @@ void world_keep(struct world *w)
 
 void world_reset(struct world *w)
 {
-    if (w->s3)
+    if (w->kind == WORLD_S3)
         tell(w, (struct order){.command = COMMAND_RESET});
     else
         copy_folder(w->base, w->folder);
@@ -307,9 +378,10 @@ void world_reset(struct world *w)
 const char *world_folder(struct world *w)
 {
     static char path[256];
-    if (w->s3)
+    if (w->kind == WORLD_S3)
         tell(w, (struct order){.command = COMMAND_DUMP});
-    snprintf(path, sizeof path, "%s%s", w->folder, w->s3 ? "" : "/repo");
+    char *inside CLEANUP(free_p) = path_of(w);
+    snprintf(path, sizeof path, "%s", w->kind == WORLD_S3 ? w->folder : inside);
     return path;
 }
 

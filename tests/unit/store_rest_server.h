@@ -22,7 +22,8 @@ static struct server {
     int lose_answers;      /* that many POSTs more do their work and are answered 500 */
     bool short_ranges, ignore_range, deny_rewrites;
     int requests;
-    void (*begins)(void), (*ends)(void); /* around each request, without the lock; may be NULL */
+    /* Around each request, without the lock; may be NULL. */
+    void (*begins)(const char *method, const char *url), (*ends)(void);
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline enum MHD_Result answer_as(struct MHD_Connection *c, unsigned status, const char *p,
@@ -162,7 +163,7 @@ static inline enum MHD_Result handle(void *cls, struct MHD_Connection *c, const 
         return MHD_YES;
     }
     if (server.begins)
-        server.begins();
+        server.begins(method, url);
     pthread_mutex_lock(&server.lock);
     enum MHD_Result r = serve(c, url, method, body);
     pthread_mutex_unlock(&server.lock);
