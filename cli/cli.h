@@ -124,6 +124,7 @@ int cli_plan(int argc, char **argv);
 int cli_backup(int argc, char **argv);
 int cli_restore(int argc, char **argv);
 int cli_holds(int argc, char **argv);
+int cli_forget(int argc, char **argv);
 int cli_get(int argc, char **argv);
 int cli_repo(int argc, char **argv);
 

@@ -24,6 +24,7 @@ static const struct verb {
     const char *what; /* NULL: a mode, not for people */
 } verbs[] = {
     {"backup", cli_backup, "make a Backup of an application"},
+    {"forget", cli_forget, "forget Backups, or show what would be forgotten and why"},
     {"get", cli_get, "list backups, restores, schedules or stores"},
     {"holds", cli_holds, "list what is held, and free it"},
     {"plan", cli_plan, "show what a backup would keep of an application, and why"},

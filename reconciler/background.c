@@ -9,6 +9,8 @@
 #include "core/map.h"
 #include "reconciler/queue.h"
 #include "reconciler/status.h"
+#include "reconciler/metrics.h"
+#include "reconciler/store/maintenance.h"
 #include "reconciler/store/retain.h"
 #include "reconciler/store/sync.h"
 
@@ -31,7 +33,7 @@ struct background {
     pthread_cond_t more;
     struct map *looks;    /* of stores: struct look */
     struct map *retained; /* of repositories, "store/namespace": struct retained */
-    struct worker quick;
+    struct worker quick, slow;
 };
 
 /* When a store is looked at next. */
@@ -101,6 +103,16 @@ static int say(struct context *cx, struct arena *a, const char *store, const str
                       buf_view(&text), &opts, NULL, err);
 }
 
+static bool is_ready(struct arena *a, const struct kube_object *store)
+{
+    str c;
+    for (struct raw_iter it = raw_iter(raw_at(store->raw, "status", "conditions", NULL));
+         raw_next(&it, NULL, &c);)
+        if (streq(raw_text(a, c, "type", NULL), "Ready"))
+            return raw_is(raw_get(c, "status"), "True");
+    return false;
+}
+
 static int sync_turn(struct background *b, struct arena *a, const char *store, int64_t *ret_again,
                      struct err *err)
 {
@@ -124,6 +136,8 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
         r.failures++;
         snprintf(r.failure, sizeof r.failure, "%.500s", why.msg);
     }
+    metrics_set("gleaner_store_snapshots", metrics_label(a, "store", store), (double)r.snapshots);
+    metrics_set("gleaner_store_ready", metrics_label(a, "store", store), is_ready(a, &o));
     if (r.made || r.removed) {
         char made[24], removed[24];
         snprintf(made, sizeof made, "%zu", r.made);
@@ -132,6 +146,34 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
                  removed, NULL);
     }
     return say(b->cx, a, store, &r, err) < 0 ? -1 : retain_by_clock(b, a, store, err);
+}
+
+/* ---- metrics ---- */
+
+static void add_target(struct arena *a, const struct known_backup *b)
+{
+    str rest = str_of(b->target);
+    const char *kind = arena_str(a, str_cut(&rest, ' ')).p;
+    const char *ns = arena_str(a, str_cut(&rest, '/')).p;
+    metrics_max(
+        "gleaner_backup_last_success_timestamp_seconds",
+        metrics_labels(a, "kind", kind, "namespace", ns, "name", arena_str(a, rest).p, NULL),
+        (double)(b->completed_ms / 1000));
+}
+
+static void measure(struct arena *a, const struct known *k)
+{
+    metrics_clear("gleaner_backups");
+    metrics_clear("gleaner_backup_last_success_timestamp_seconds");
+    for (size_t i = 0; i < k->backups.n; i++) {
+        const struct known_backup *b = &k->backups.p[i];
+        metrics_add(
+            "gleaner_backups",
+            metrics_labels(a, "store", b->store, "phase", *b->phase ? b->phase : "Pending", NULL),
+            1);
+        if (streq(b->phase, "Completed"))
+            add_target(a, b);
+    }
 }
 
 /* ---- retention ---- */
@@ -162,6 +204,7 @@ static int retain_by_clock(struct background *b, struct arena *a, const char *st
     int64_t now = clock_wall_ms();
     if (known_read(b->cx, a, &k, err) < 0)
         return -1;
+    measure(a, &k);
     for (size_t i = 0; i < k.backups.n; i++) {
         const struct known_backup *x = &k.backups.p[i];
         if (!x->ended || !*x->snapshot || !*x->content || !streq(x->store, store))
@@ -183,6 +226,8 @@ static int retain_turn(struct background *b, struct arena *a, str repository, in
     struct err why;
     if (store_retain(b->cx, a, store, arena_str(a, repository).p, &r, &why) == 0) {
         note_retained(b, whole);
+        metrics_add("gleaner_snapshots_forgotten_total", metrics_label(a, "store", store),
+                    (double)r.forgotten);
         return 0;
     }
     if (why.kind != ERR_BUSY)
@@ -203,6 +248,8 @@ static int run_key(struct background *b, struct arena *a, const char *key, int64
         return sync_turn(b, a, arena_str(a, rest).p, ret_again, err);
     if (str_is(verb, "retain"))
         return retain_turn(b, a, rest, ret_again, err);
+    if (str_is(verb, "maintain"))
+        return maintenance_turn(b->cx, a, arena_str(a, rest).p, ret_again, err);
     return 0;
 }
 
@@ -277,6 +324,7 @@ struct background *background_start(struct context *cx)
     if (!cx->sync_ms)
         cx->sync_ms = SYNC_PERIOD_MS;
     worker_start(b, &b->quick);
+    worker_start(b, &b->slow);
     return b;
 }
 
@@ -285,6 +333,7 @@ void background_stop(struct background *b)
     if (!b)
         return;
     worker_stop(&b->quick);
+    worker_stop(&b->slow);
     map_free(b->looks);
     map_free(b->retained);
     pthread_cond_destroy(&b->more);
@@ -299,7 +348,9 @@ void background_store(struct background *b, const char *store)
     if (!b)
         return;
     char *key CLEANUP(free_p) = xasprintf("sync/%s", store);
+    char *slow CLEANUP(free_p) = xasprintf("maintain/%s", store);
     add(b, &b->quick, 0, key);
+    add(b, &b->slow, 0, slow);
 }
 
 void background_sync(struct background *b, const char *store)

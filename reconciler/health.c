@@ -6,11 +6,25 @@
 #include <string.h>
 
 #include "core/str.h"
+#include "reconciler/metrics.h"
 
 struct health {
     struct MHD_Daemon *daemon;
     const atomic_bool *ready;
 };
+
+static enum MHD_Result answer_metrics(struct MHD_Connection *c)
+{
+    struct buf text = {0};
+    metrics_print(&text);
+    size_t n = text.n;
+    struct MHD_Response *r =
+        MHD_create_response_from_buffer(n, buf_take(&text), MHD_RESPMEM_MUST_FREE);
+    MHD_add_response_header(r, "Content-Type", "text/plain; version=0.0.4");
+    enum MHD_Result result = MHD_queue_response(c, 200, r);
+    MHD_destroy_response(r);
+    return result;
+}
 
 static enum MHD_Result answer(void *cls, struct MHD_Connection *c, const char *url,
                               const char *method, const char *version, const char *data,
@@ -21,6 +35,8 @@ static enum MHD_Result answer(void *cls, struct MHD_Connection *c, const char *u
     (void)data_n;
     (void)state;
     const struct health *h = cls;
+    if (streq(url, "/metrics") && streq(method, "GET"))
+        return answer_metrics(c);
     bool known = streq(url, "/healthz") || streq(url, "/readyz");
     bool ok = streq(url, "/healthz") || atomic_load(h->ready);
     unsigned code = !known ? 404 : !streq(method, "GET") ? 405 : ok ? 200 : 503;

@@ -1,4 +1,4 @@
-/* /healthz, /readyz on plain HTTP: for the kubelet's probes. */
+/* /healthz, /readyz on plain HTTP for the kubelet's probes, and /metrics (reconciler/metrics.h). */
 #ifndef RECONCILER_HEALTH_H
 #define RECONCILER_HEALTH_H
 

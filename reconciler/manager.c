@@ -14,6 +14,8 @@
 #include "reconciler/background.h"
 #include "reconciler/gateway_setup.h"
 #include "reconciler/health.h"
+#include "reconciler/holds.h"
+#include "reconciler/metrics.h"
 #include "reconciler/backup/backup.h"
 #include "reconciler/queue.h"
 
@@ -94,13 +96,29 @@ static void log_failure(const char *kind, const char *ns, const char *name, cons
              "again_ms", again, NULL);
 }
 
+static int count_hold(void *ctx, const struct held *h, struct err *err)
+{
+    (void)err;
+    *(double *)ctx += h->application;
+    return 0;
+}
+
+static int count_holds(struct context *cx, struct arena *a, struct err *err)
+{
+    double n = 0;
+    if (holds_each(cx->kube, a, count_hold, &n, err) < 0)
+        return -1;
+    metrics_set("gleaner_held_applications", "", n);
+    return 0;
+}
+
 static int run_key(struct manager *m, struct arena *a, const char *key, const char **ret_kind,
                    const char **ret_ns, const char **ret_name, struct outcome *out, struct err *err)
 {
     if (streq(key, sweep_key)) {
         *ret_kind = "sweep";
         *out = (struct outcome){OUTCOME_AFTER, SWEEP_MS};
-        return holds_sweep(&m->cx, a, err);
+        return holds_sweep(&m->cx, a, err) < 0 ? -1 : count_holds(&m->cx, a, err);
     }
     str rest = str_of(key);
     uint64_t index = 0;

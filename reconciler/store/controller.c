@@ -5,6 +5,7 @@
 #include "core/map.h"
 #include "reconciler/inside.h"
 #include "reconciler/status.h"
+#include "reconciler/store/maintenance.h"
 #include "reconciler/store/open.h"
 #include "reconciler/store/words.h"
 #include "store/layout.h"
@@ -172,6 +173,7 @@ int backupstore_reconcile(struct context *cx, struct arena *a, const char *ns, c
     const char *reason = reason_of(a, &s);
     judge(cx, a, &s);
     judge_inside(cx, a, &s);
+    maintenance_conditions(&s);
     const char *requested = kube_annotation(a, &s.object, "reconcile.fluxcd.io/requestedAt");
     if (requested)
         status_set(&s, "lastHandledReconcileAt", json_string(requested));

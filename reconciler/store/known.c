@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "kube/client.h"
 #include "reconciler/schedule/policy.h"
+#include "reconciler/target_lease.h"
 
 static const char *text_or(const char *text)
 {
@@ -50,6 +51,8 @@ static int seen_backup(void *ctx, const struct kube_object *o, struct err *err)
         .request = text_or(kube_annotation(a, o, "gleaner.dev/request")),
         .handled = text_or(raw_text(a, o->raw, "status", "lastHandledRequest", NULL)),
         .schedule = schedule_of(a, o),
+        .safety = kube_label(a, o, LEASE_SAFETY_LABEL),
+        .ttl = ttl,
         .missing_since_ms = time_of(a, o->raw, "missingSince"),
         .completed_ms = time_of(a, o->raw, "completionTime"),
     };

@@ -26,6 +26,8 @@ struct known_backup {
     const char *target;       /* "Kind namespace/name" */
     const char *request;      /* gleaner.dev/request, "" */
     const char *handled;      /* status.lastHandledRequest, "" */
+    const char *safety;       /* the uid of the Restore that it is the safety backup of, or NULL */
+    const char *ttl;          /* spec.ttl, or NULL */
     const char *schedule;     /* "namespace/name", or NULL */
     int64_t missing_since_ms; /* 0: it is not missing */
     int64_t completed_ms;     /* 0 */

@@ -241,8 +241,10 @@ static int run(struct pass *p, struct retain_result *ret, struct err *err)
         return err->kind == ERR_NOT_FOUND ? 0 : -1;
     if (decide_and_forget(p, &why) < 0) {
         if (why.kind == ERR_BUSY) {
-            (void)!tell_schedules(p, why.msg, &ignored);
-            tell_asked(p, "Waiting", why.msg, false);
+            /* Always the same words: new ones would wake the Backup by its own status. */
+            const char *busy = "it waits until nobody else works on the repository";
+            (void)!tell_schedules(p, busy, &ignored);
+            tell_asked(p, "Waiting", busy, false);
         } else if (why.kind == ERR_REFUSED) {
             tell_asked(p, "Refused", why.msg, true);
             return 0;
