@@ -59,7 +59,7 @@ static int save_directory(struct saving *w, const char *path, struct err *err)
     bool known = w->snapshot.has_parent &&
                  tree_find_dir(w->s->repo, &w->parent.tree, path, &before, &ignored) >= 0;
     struct mover_report report = {0};
-    if (archive_volume(w->s->repo, fd, known ? &before : NULL, NULL, &report, err) < 0)
+    if (archive_folder(w->s->repo, fd, known ? &before : NULL, NULL, &report, err) < 0)
         return err_wrap(err, "%s", path);
     print_problems(path, &report);
     w->problems += report.problems;

@@ -418,7 +418,7 @@ static int archive_all(struct archive *a, int volume, const struct store_id *par
         return err_errno(err, e < 0 ? -e : ENOTDIR, "the volume");
     archive_root(a, volume);
     if (archive_entries(a, volume, parent, /* depth= */ 0, &tree, err) < 0 ||
-        save_list(a, err) < 0 || repository_flush(a->repo, err) < 0)
+        save_list(a, err) < 0)
         return -1;
     a->problems.report->tree = tree;
     a->problems.report->has_tree = true;
@@ -428,6 +428,16 @@ static int archive_all(struct archive *a, int volume, const struct store_id *par
 int archive_volume(struct repository *repo, int volume, const struct store_id *parent,
                    const struct archive_probe *probe, struct mover_report *report, struct err *err)
 {
+    if (archive_folder(repo, volume, parent, probe, report, err) == 0 &&
+        repository_flush(repo, err) == 0)
+        return 0;
+    report->has_tree = false;
+    return -1;
+}
+
+int archive_folder(struct repository *repo, int folder, const struct store_id *parent,
+                   const struct archive_probe *probe, struct mover_report *report, struct err *err)
+{
     struct archive a = {
         .repo = repo,
         .saver = stream_saver_new(repo),
@@ -435,7 +445,7 @@ int archive_volume(struct repository *repo, int volume, const struct store_id *p
         .link = xmalloc(LINK_MAX_BYTES),
         .probe = probe,
     };
-    int r = archive_all(&a, volume, parent, err);
+    int r = archive_all(&a, folder, parent, err);
     stream_saver_free(a.saver);
     buf_free(&a.problems.list);
     buf_free(&a.path.text);

@@ -33,4 +33,9 @@ int archive_volume(struct repository *repo, int volume, const struct store_id *p
                    const struct archive_probe *probe, struct mover_report *report, struct err *err)
     must_check;
 
+/* The same, durable only after repository_flush: for what is to be part of a greater tree. */
+int archive_folder(struct repository *repo, int folder, const struct store_id *parent,
+                   const struct archive_probe *probe, struct mover_report *report, struct err *err)
+    must_check;
+
 #endif

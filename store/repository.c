@@ -52,8 +52,10 @@ void repository_close(struct repository *repo)
     if (!repo)
         return;
     repository_queue_end(repo);
-    for (int t = 0; t < 2; t++)
+    for (int t = 0; t < 2; t++) {
         pack_free(repo->open[t]);
+        buf_free(&repo->spare[t]);
+    }
     for (int i = 0; i < READ_WINDOWS; i++)
         buf_free(&repo->windows[i].bytes);
     vec_free(&repo->written);

@@ -64,6 +64,7 @@ struct repository {
     pthread_cond_t idle;  /* busy became 0 */
     struct index *index;
     struct pack *open[2]; /* by blob type, or NULL */
+    struct buf spare[2];  /* memory of a pack that was uploaded, for the next; until a flush */
     struct {
         struct pack **p;
         size_t n, room;

@@ -41,7 +41,7 @@ static void shrink(struct work *w)
 {
     struct buf *bufs[] = {&w->packed, &w->sealed, &w->plain};
     for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        if (bufs[i]->room > 4 * (size_t)STORE_CHUNK_MIN)
+        if (bufs[i]->room > 8 * (size_t)STORE_CHUNK_MIN)
             buf_free(bufs[i]);
 }
 

@@ -66,7 +66,13 @@ static size_t target_of(const struct repository *repo, enum blob_type type)
 
 static struct pack *new_pack(struct repository *repo, enum blob_type type)
 {
-    struct pack *pack = pack_new(type, 0, target_of(repo, type) + PACK_HEADER_ROOM);
+    bool again = repo->spare[type].p != NULL;
+    struct pack *pack = pack_new(type, 0, again ? 0 : target_of(repo, type) + PACK_HEADER_ROOM);
+    if (again) {
+        buf_free(&pack->bytes);
+        pack->bytes = repo->spare[type];
+        repo->spare[type] = (struct buf){0};
+    }
     pack->number = index_new_pack(repo->index, pack);
     return pack;
 }
@@ -96,6 +102,10 @@ static int upload(struct repository *repo, struct pack *pack, struct err *err)
             repo->indexed_ms = clock_mono_ms();
         *vec_add(&repo->unindexed) = pack;
         repo->unindexed_blobs += pack->blobs.n;
+        buf_reset(&pack->bytes);
+        struct buf old = repo->spare[pack->type];
+        repo->spare[pack->type] = pack->bytes;
+        pack->bytes = old;
         buf_free(&pack->bytes);
     } else {
         struct index_pack *p = index_pack(repo->index, pack->number);
@@ -327,6 +337,8 @@ int repository_flush(struct repository *repo, struct err *err)
         r = repository_check_usable(repo, err);
     if (r == 0)
         r = write_index(repo, err);
+    for (int t = 0; t < 2; t++)
+        buf_free(&repo->spare[t]);
     pthread_mutex_unlock(&repo->lock);
     return r;
 }
