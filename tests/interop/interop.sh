@@ -98,6 +98,11 @@ forgets() {
     (cd "$work/nasty/deep" && "$restic" -r "$repo" backup -q --tag gone .) &&
         "$restic" -r "$repo" forget -q --tag gone --keep-tag none "$(tagged gone)" && "$restic" -r "$repo" prune -q --max-unused 0
 }
+we_forget() {
+    (cd "$work/nasty/deep" && "$restic" -r "$repo" backup -q --tag gone .) &&
+        "$gleaner" repo forget -r "$repo" "$(tagged gone)" && we_prune
+}
+we_prune() { "$gleaner" repo prune -r "$repo" --max-unused 0; }
 copies() { # the other repository has another polynomial and a key of its own
     local from=$repo
     repo=$work/copied
@@ -121,19 +126,29 @@ works_on_ours() {
     after "tag" "$restic" -r "$repo" tag -q --add note:1
     if least 0.15; then after "rewrite" rewrites; fi
     after "forget and prune" forgets
+    after "our tag" "$gleaner" repo tag -r "$repo" --add note:2
+    after "our forget and prune" we_forget
     after "building the index anew" reindexes
     check "after copy we find it whole, both snapshots restore equal, our tags are there" copies
     repo=$work/theirs-2-auto
     after "we made packs of data and trees" mixes
     after "pruning packs of data and trees" "$restic" -r "$repo" prune -q --max-unused 0
+    after "we made them once more" mixes
+    after "our prune of packs of data and trees" we_prune
     repo=$work/theirs-1-off
     check "we back up into version 1" ours_there
     after "we made packs of data and trees, version 1" mixes
+    after "our prune of them, version 1" we_prune
     after "migrate to version 2 and compressing all" upgrades
 }
 
+# The tests of the command line and of the store, with this restic as the judge.
+by_it() { PATH=$work/judge:$PATH "$@"; }
+
 with_restic() { # PROGRAM
+    local script
     restic=$1
+    mkdir -p "$work/judge" && ln -sfn "$restic" "$work/judge/restic"
     version=$("$restic" version | awk '{print $2}')
     peer="restic $version" raw=yes again=yes
     least 0.16 || raw=no # no raw link targets: our writer would add them
@@ -147,6 +162,11 @@ with_restic() { # PROGRAM
     read_theirs 2 off
     read_theirs 2 max
     works_on_ours
+    [ "$restic" != "$(command -v restic)" ] || return 0 # ./test runs them with this one by themselves
+    for script in "$top"/tests/unit/cli_repo*.sh; do
+        check "judges $(basename "$script")" by_it "$script" "$gleaner"
+    done
+    check "judges store.sh" by_it "$top/tests/e2e/store.sh" "$tool"
 }
 
 # ---- rustic ----
@@ -166,6 +186,7 @@ plain_names() { cat; }
 rustic_lists() { [ "$(rustic snapshots --json | grep -c '"id":')" -ge 2 ]; }
 rustic_dumps() { cmp <(rustic dump "$(tagged backup:test):/random") "$work/nasty/random"; }
 rustic_ls() { [ "$(rustic ls "$(tagged backup:test)" | wc -l)" -ge "$(find "$work/nasty" -mindepth 1 ! -type s | wc -l)" ]; }
+refuses() { ! "$@"; }
 rereads() { rustic check --read-data && whole && both_there; }
 
 with_rustic() { # PROGRAM
@@ -184,6 +205,7 @@ with_rustic() { # PROGRAM
     check "lists our files" rustic_ls
     check "dumps our file" rustic_dumps
     check "restores ours equal" rustic_restores
+    check "we do not prune where it has marked packs" refuses we_prune
     check "prunes beside ours" rustic prune --keep-pack 0s
     check "after it both are there" rereads
     repo=$work/theirs-rustic-extras

@@ -4,9 +4,10 @@
  * harmless: the list of snapshots is complete and each restores as it was. In no case may one
  * restore otherwise than it was, without an error.
  *
- * One thing a store cannot see by itself: that a whole snapshot file, or all of the repository, is
- * as it was earlier. Gleaner's controller sees it: each Backup resource that the list lacks is told
- * (see docs/store.md). */
+ * One thing a store cannot see by itself: that a whole snapshot file is gone, or that all of the
+ * repository is as it was earlier. Gleaner's controller sees it, because its Backup resources lie
+ * elsewhere: one whose snapshot a complete listing lacks is marked (reconciler/store/sync.h).
+ */
 #include "judge.h"
 #include "store_support.h"
 
