@@ -158,6 +158,9 @@ int repo_find_tree(struct repo_session *s, const struct repo_filter *f, const ch
                    const char **ret_folder /* "" or "/a/b"; may be NULL */, struct err *err)
     must_check;
 
+/* "a,b" and "c" to a, b, c, in the arena. */
+const char *const *repo_split_tags(struct arena *a, const struct cli_list *from, size_t *ret_n);
+
 /* ---- text ---- */
 
 /* restic's form of sizes: "1.234 MiB". In the arena. */
@@ -165,6 +168,9 @@ const char *repo_size(struct arena *a, uint64_t bytes);
 
 /* "2026-01-02 15:04:05" in local time. In the arena. */
 const char *repo_time(struct arena *a, struct timespec t);
+
+/* "2026-01-02", "2026-01-02 15:04", "02.01.2006 15:04:05": as restic reads them, in local time. */
+bool repo_parse_time(const char *text, struct timespec *ret);
 
 /* Go's text of a FileMode: "drwxr-xr-x". */
 enum { REPO_MODE_TEXT = 24 };

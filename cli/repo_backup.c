@@ -109,16 +109,68 @@ static int absolute_paths(struct arena *a, char **paths, size_t n, const char *c
     return 0;
 }
 
+struct backup_command {
+    struct repo_place place;
+    struct cli_list tags;
+    const char *host, *time;
+};
+
+static void print_result(const struct backup_command *c, const struct saving *w,
+                         const struct store_id *id)
+{
+    const struct snapshot_summary *sum = &w->snapshot.summary;
+    char hex[STORE_ID_HEX];
+    store_id_hex(id, hex);
+    if (c->place.json)
+        printf("{\"message_type\":\"summary\",\"files_unmodified\":%llu,\"data_added\":%llu,"
+               "\"total_files_processed\":%llu,\"total_bytes_processed\":%llu,"
+               "\"snapshot_id\":\"%s\"}\n",
+               (unsigned long long)sum->files_unmodified, (unsigned long long)sum->data_added,
+               (unsigned long long)sum->total_files_processed,
+               (unsigned long long)sum->total_bytes_processed, hex);
+    else if (!c->place.quiet)
+        printf("snapshot %.8s: %llu files, %llu bytes, %llu of them new\n", hex,
+               (unsigned long long)sum->total_files_processed,
+               (unsigned long long)sum->total_bytes_processed, (unsigned long long)sum->data_added);
+}
+
+static int backup(struct backup_command *c, struct saving *w, char **paths, size_t n)
+{
+    struct snapshot *snapshot = &w->snapshot;
+    struct store_id id;
+    struct err err;
+    if (absolute_paths(w->a, paths, n, &snapshot->paths, &err) < 0 ||
+        repo_open(w->s, &c->place, REPO_WRITE, &err) < 0)
+        return repo_fail(w->s, "repo backup", &err);
+    snapshot->paths_n = n;
+    find_parent(w);
+    int r = save_all(w, &id, &err);
+    if (w->root)
+        synthetic_free(w->root);
+    if (r < 0)
+        return repo_fail(w->s, "repo backup", &err);
+    print_result(c, w, &id);
+    return w->problems ? CLI_PARTIAL : CLI_OK;
+}
+
+static void command_free(struct backup_command *c)
+{
+    vec_free(&c->tags);
+}
+
 int cli_repo_backup(int argc, char **argv)
 {
-    struct repo_place place = {0};
-    const char *tag = NULL;
-    const struct cli_option options[] = {{"tag", 't', "TAG", "kept with the snapshot", &tag},
-                                         REPO_OPTIONS(&place)};
+    struct backup_command c CLEANUP(command_free) = {0};
+    const struct cli_option options[] = {
+        {"tag", 0, "TAG[,TAG]...", "kept with the snapshot", &c.tags},
+        {"host", 'H', "HOST", "noted in the snapshot ($RESTIC_HOST, or this machine's)", &c.host},
+        {"time", 0, "TIME", "of the snapshot, such as '2026-01-02 15:04:05' (now)", &c.time},
+        {"compression", 0, "MODE", "auto or max ($RESTIC_COMPRESSION)", &c.place.compression},
+        {"pack-size", 0, "MIB", "of packs, 4 to 128 ($RESTIC_PACK_SIZE)", &c.place.pack_size},
+        REPO_OPTIONS(&c.place)};
     const struct cli_usage usage = {"repo backup", "DIRECTORY...",
-                                    "Saves directories as one snapshot and reads it back. What is "
-                                    "no file, directory or symlink\n"
-                                    "is named, and makes the exit code 3.",
+                                    "Saves directories as one snapshot and reads it back. What "
+                                    "cannot be stored is named, and\nmakes the exit code 3.",
                                     options, ARRAY_LEN(options)};
     int first, code;
     if (!cli_options(argc, argv, &usage, &first, &code))
@@ -128,32 +180,17 @@ int cli_repo_backup(int argc, char **argv)
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct repo_session s CLEANUP(repo_close) = {0};
     struct saving w = {.a = a, .s = &s};
-    struct err err;
-    char host[256] = "", hex[STORE_ID_HEX];
-    gethostname(host, sizeof host - 1);
+    char machine[256] = "";
+    const char *host = c.host ? c.host : getenv("RESTIC_HOST");
+    gethostname(machine, sizeof machine - 1);
     w.snapshot = (struct snapshot){.time = now(),
-                                   .hostname = host,
+                                   .hostname = host && *host ? host : machine,
                                    .username = getenv("USER"),
                                    .uid = getuid(),
-                                   .gid = getgid(),
-                                   .tags = &tag,
-                                   .tags_n = tag ? 1 : 0,
-                                   .paths_n = (size_t)(argc - first)};
+                                   .gid = getgid()};
+    w.snapshot.tags = repo_split_tags(a, &c.tags, &w.snapshot.tags_n);
     w.snapshot.summary.backup_start = w.snapshot.time;
-    struct store_id id;
-    if (absolute_paths(a, argv + first, w.snapshot.paths_n, &w.snapshot.paths, &err) < 0 ||
-        repo_open(&s, &place, REPO_WRITE, &err) < 0)
-        return repo_fail(&s, "repo backup", &err);
-    find_parent(&w);
-    int r = save_all(&w, &id, &err);
-    if (w.root)
-        synthetic_free(w.root);
-    if (r < 0)
-        return repo_fail(&s, "repo backup", &err);
-    store_id_hex(&id, hex);
-    printf("snapshot %.8s: %llu files, %llu bytes, %llu of them new\n", hex,
-           (unsigned long long)w.snapshot.summary.total_files_processed,
-           (unsigned long long)w.snapshot.summary.total_bytes_processed,
-           (unsigned long long)w.snapshot.summary.data_added);
-    return w.problems ? CLI_PARTIAL : CLI_OK;
+    if (c.time && !repo_parse_time(c.time, &w.snapshot.time))
+        return cli_usage_error(&usage, "--time %s: give it as 2026-01-02 15:04:05", c.time);
+    return backup(&c, &w, argv + first, (size_t)(argc - first));
 }

@@ -126,3 +126,19 @@ int repo_find_tree(struct repo_session *s, const struct repo_filter *f, const ch
     }
     return 0;
 }
+
+const char *const *repo_split_tags(struct arena *a, const struct cli_list *from, size_t *ret_n)
+{
+    struct cli_list all = {0};
+    for (size_t i = 0; i < from->n; i++)
+        for (str rest = str_of(from->p[i]); rest.p;) {
+            str tag = str_trim(str_cut(&rest, ','));
+            *vec_add(&all) = arena_strndup(a, tag.p, tag.n);
+        }
+    const char **list = arena_alloc(a, (all.n + 1) * sizeof *list);
+    for (size_t i = 0; i < all.n; i++)
+        list[i] = all.p[i];
+    *ret_n = all.n;
+    vec_free(&all);
+    return list;
+}

@@ -24,22 +24,6 @@ struct finding {
     uint64_t hits, snapshots_hit; /* in it; with one at least */
 };
 
-/* Dates as restic reads them, in local time. */
-static bool parse_time(const char *text, struct timespec *ret)
-{
-    static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S",
-                                        "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"};
-    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
-        struct tm tm = {.tm_isdst = -1};
-        const char *end = strptime(text, forms[i], &tm);
-        if (!end || *end)
-            continue;
-        *ret = (struct timespec){.tv_sec = mktime(&tm)};
-        return true;
-    }
-    return false;
-}
-
 /* ---- by name ---- */
 
 static void add_text(struct buf *out, const char *key, str value)
@@ -246,7 +230,8 @@ int cli_repo_find(int argc, char **argv)
         return code;
     if (first == argc)
         return cli_usage_error(&usage, "give a pattern");
-    if ((f.oldest && !parse_time(f.oldest, &f.from)) || (f.newest && !parse_time(f.newest, &f.to)))
+    if ((f.oldest && !repo_parse_time(f.oldest, &f.from)) ||
+        (f.newest && !repo_parse_time(f.newest, &f.to)))
         return cli_usage_error(&usage, "a time is such as '2026-01-02 15:04:05'");
     f.ids = argv + first;
     f.ids_n = (size_t)(argc - first);

@@ -18,30 +18,13 @@ static void tagging_free(struct tagging *t)
     vec_free(&t->remove);
 }
 
-/* "a,b" and "c" to a, b, c. */
-static const char *const *flatten(struct arena *a, const struct cli_list *from, size_t *ret_n)
-{
-    struct cli_list all = {0};
-    for (size_t i = 0; i < from->n; i++)
-        for (str rest = str_of(from->p[i]); rest.p;) {
-            str tag = str_trim(str_cut(&rest, ','));
-            *vec_add(&all) = arena_strndup(a, tag.p, tag.n);
-        }
-    const char **list = arena_alloc(a, (all.n + 1) * sizeof *list);
-    for (size_t i = 0; i < all.n; i++)
-        list[i] = all.p[i];
-    *ret_n = all.n;
-    vec_free(&all);
-    return list;
-}
-
 static int change_all(struct tagging *t, struct repo_session *s, const struct snapshot_list *list,
                       struct arena *a, uint64_t *changed, struct err *err)
 {
     struct tag_change change = {0};
-    change.set = flatten(a, &t->set, &change.set_n);
-    change.add = flatten(a, &t->add, &change.add_n);
-    change.remove = flatten(a, &t->remove, &change.remove_n);
+    change.set = repo_split_tags(a, &t->set, &change.set_n);
+    change.add = repo_split_tags(a, &t->add, &change.add_n);
+    change.remove = repo_split_tags(a, &t->remove, &change.remove_n);
     for (size_t i = 0; i < list->n; i++) {
         char before[STORE_ID_HEX], after[STORE_ID_HEX];
         struct store_id id;

@@ -27,6 +27,21 @@ const char *repo_time(struct arena *a, struct timespec t)
     return arena_strdup(a, text);
 }
 
+bool repo_parse_time(const char *text, struct timespec *ret)
+{
+    static const char *const forms[] = {"%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S",
+                                        "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"};
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        struct tm tm = {.tm_isdst = -1};
+        const char *end = strptime(text, forms[i], &tm);
+        if (!end || *end)
+            continue;
+        *ret = (struct timespec){.tv_sec = mktime(&tm)};
+        return true;
+    }
+    return false;
+}
+
 void repo_mode(uint32_t mode, char out[REPO_MODE_TEXT])
 {
     static const char types[] = "dalTLDpSugct?", bits[] = "rwxrwxrwx";

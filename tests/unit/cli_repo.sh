@@ -38,6 +38,14 @@ restic restore "$first" --target "$work/out" >/dev/null
 diff -r --no-dereference "$work/tree" "$work/out$work/tree" || fail "restic restores something else"
 [ "$(stat -c '%a %Y' "$work/tree/a" "$work/tree/a/b/text")" = "$(cd "$work/out$work/tree" && stat -c '%a %Y' a a/b/text)" ] ||
     fail "modes or times differ"
+expect 0 "$gleaner" repo backup --json --tag a,b --tag c --host elsewhere --time '2021-02-03 04:05:06' "$work/tree"
+named=$(jq -r .snapshot_id <<<"$said")
+[ "$(TZ=UTC restic snapshots --json "$named" | jq -c '.[0] | [.tags, .hostname, .time[:10]]')" = '[["a","b","c"],"elsewhere","2021-02-03"]' ] ||
+    fail "tags, host or time: $(restic snapshots --json "$named")"
+expect 0 env RESTIC_HOST=there "$gleaner" repo backup -q --compression max --pack-size 8 "$work/tree"
+[ "$(restic snapshots --json --host there | jq length)" = 1 ] || fail "RESTIC_HOST is not honoured"
+restic forget -q --host there --host elsewhere --keep-tag none --keep-last 1 --group-by '' >/dev/null
+restic forget -q "$(restic snapshots --json --host there | jq -r '.[0].id')"
 restic backup -q "$work/tree"
 expect 0 "$gleaner" repo snapshots
 [ "$(grep -c "$work/tree" <<<"$said")" = 3 ] || fail "restic's own snapshot is not listed: $said"
