@@ -1,9 +1,11 @@
 #include "reconciler/store/open.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/codec.h"
+#include "core/map.h"
 #include "kube/client.h"
 #include "kube/secret.h"
 #include "reconciler/store/owner.h"
@@ -174,22 +176,74 @@ static int make_repository(struct opened *o, const char *password, const char *n
     return repository_init(o->backend, keys, ARRAY_LEN(keys), NULL, err);
 }
 
-/* Finds the key file of the namespace's password; adds one if the repository does not know it. */
+/* Which key file a password opens, of this process: asking takes requests and a tenth of a second.
+ * By a hash of repository and password. */
+static pthread_mutex_t known_keys_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct map *known_keys;
+
+static void name_mover_key(const struct opened *o, char name[65])
+{
+    uint8_t hash[32];
+    struct buf text CLEANUP(buf_free) = {0};
+    char id[STORE_ID_HEX];
+    store_id_hex(repository_id(o->repo), id);
+    buf_printf(&text, "%s\n%s\n%s\n%s", o->place.id, o->path, id, o->mover_password);
+    sha256(text.p, text.n, hash);
+    explicit_bzero(text.p, text.n);
+    hex_encode(hash, sizeof hash, name);
+}
+
+/* True if it is known and still there. */
+static bool know_mover_key(struct opened *o, const char *name, struct store_id *ret)
+{
+    uint64_t size;
+    struct err gone;
+    pthread_mutex_lock(&known_keys_lock);
+    const struct store_id *id = known_keys ? map_get(known_keys, str_of(name)) : NULL;
+    if (id)
+        *ret = *id;
+    pthread_mutex_unlock(&known_keys_lock);
+    return id &&
+           backend_stat(o->backend, &(struct backend_file){BACKEND_KEY, *ret}, &size, &gone) == 0;
+}
+
+static void note_mover_key(const char *name, const struct store_id *id)
+{
+    struct store_id *copy = xmalloc(sizeof *copy);
+    *copy = *id;
+    pthread_mutex_lock(&known_keys_lock);
+    if (!known_keys)
+        known_keys = map_new(free);
+    map_put(known_keys, str_of(name), copy);
+    pthread_mutex_unlock(&known_keys_lock);
+}
+
+/* The key file of the namespace's password; makes one if the repository has none. */
+static int look_for_mover_key(struct opened *o, const char *ns, struct context *cx,
+                              struct store_id *ret, struct err *err)
+{
+    struct repository *as_mover CLEANUP(repository_close_p) = NULL;
+    struct repository_options read_only = {.read_only = true};
+    if (repository_open(o->backend, o->mover_password, &read_only, &as_mover, err) == 0) {
+        *ret = *repository_key_id(as_mover);
+        return 0;
+    }
+    if (err->kind != ERR_UNAUTHORIZED || err->http)
+        return -1;
+    const struct repository_key key = {
+        .password = o->mover_password, .username = ns, .hostname = cx->cluster};
+    return repository_add_key(o->repo, &key, ret, err);
+}
+
 static int find_mover_key(struct opened *o, const char *ns, struct context *cx, struct err *err)
 {
     struct store_id id;
-    struct repository *as_mover = NULL;
-    struct repository_options read_only = {.read_only = true};
-    if (repository_open(o->backend, o->mover_password, &read_only, &as_mover, err) == 0) {
-        id = *repository_key_id(as_mover);
-        repository_close(as_mover);
-    } else if (err->kind == ERR_UNAUTHORIZED) {
-        const struct repository_key key = {
-            .password = o->mover_password, .username = ns, .hostname = cx->cluster};
-        if (repository_add_key(o->repo, &key, &id, err) < 0)
+    char name[65];
+    name_mover_key(o, name);
+    if (!know_mover_key(o, name, &id)) {
+        if (look_for_mover_key(o, ns, cx, &id, err) < 0)
             return -1;
-    } else {
-        return -1;
+        note_mover_key(name, &id);
     }
     hex_encode(id.b, sizeof id.b, o->mover_key_id);
     return 0;

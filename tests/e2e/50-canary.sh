@@ -3,6 +3,7 @@
 . "$(dirname "$0")/checks.sh"
 must "shop runs under Flux" setup_app shop
 must "blog runs under Argo CD" setup_app blog
+must "an S3 server is up" "$top/tests/cluster/up" minio
 folder=$work/canary
 rm -rf "$folder"
 mkdir -p "$folder/found" "$folder/logs"
@@ -11,6 +12,10 @@ mkdir -p "$folder/found" "$folder/logs"
 random() { openssl rand -hex 16; }
 kubectl -n shop patch secret shop-courier --type=merge -p "{\"stringData\": {\"key\": \"canary-courier-$(random)\"}}" >/dev/null
 kubectl -n blog patch secret blog-mail --type=merge -p "{\"stringData\": {\"key\": \"canary-mail-$(random)\"}}" >/dev/null
+(umask 077; printf 'CANARY%s' "$(random)" >"$folder/access"; printf 'canary-bucket-%s' "$(random)" >"$folder/secret")
+kubectl -n gleaner-system create secret generic canary-bucket --from-file=AWS_ACCESS_KEY_ID="$folder/access" \
+    --from-file=AWS_SECRET_ACCESS_KEY="$folder/secret" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+kubectl -n gleaner-system create secret generic canary-bucket-ca --from-file=ca.crt="$GLEANER_S3_CA" --dry-run=client -o yaml | kubectl apply -f - >/dev/null
 kubectl -n shop exec shop-0 -- sh -c "echo canary-bytes-$(random) >/data/ledger/canary2" </dev/null
 # Every value of every Secret there, but for certificates (public) and what is no secret at all.
 {
@@ -54,6 +59,14 @@ kubectl apply -f - >/dev/null <<<'{"apiVersion": "gleaner.dev/v1alpha1", "kind":
  "spec": {"local": {"path": "backups"}, "passwordSecretRef": {"name": "canary-wrong"}}}'
 refused() { kubectl_is False get backupstore canary-wrong -o jsonpath='{.status.conditions[?(@.type=="Ready")].status}'; }
 check "a wrong password fails" wait_for "BackupStore canary-wrong" 30 refused
+# Keys that the server of a bucket refuses; it repeats the access key in its words.
+kubectl apply -f - >/dev/null <<X
+{"apiVersion": "gleaner.dev/v1alpha1", "kind": "BackupStore", "metadata": {"name": "canary-bucket"}, "spec": {
+ "s3": {"endpoint": "$GLEANER_MINIO_URL", "bucket": "canary"}, "credentialsSecretRef": {"name": "canary-bucket"}, "caSecretRef": {"name": "canary-bucket-ca"},
+ "passwordSecretRef": {"name": "gleaner-store-password"}}}
+X
+key_unknown() { kubectl_is AccessKeyUnknown get backupstore canary-bucket -o jsonpath='{.status.conditions[?(@.type=="Ready")].reason}'; }
+check "wrong keys of a bucket fail" wait_for "BackupStore canary-bucket" 60 key_unknown
 rm -f "$folder/watching"
 wait $watcher
 
@@ -89,7 +102,7 @@ for top in sys.argv[2:]:
                 print('%s holds a canary that begins with %r' % (name, n[:8])); bad = 1
 sys.exit(bad)
 P
-rm -f "$folder/pack" "$folder/wrong"
+rm -f "$folder/pack" "$folder/wrong" "$folder/access" "$folder/secret"
 search() { python3 "$folder/search.py" "$folder/values" "$@"; }
 check "the search finds what is there" not search "$folder/values"
 check "logs hold none" search "$folder/logs"
@@ -100,7 +113,8 @@ check "our resources and their statuses hold none" search "$folder/found/resourc
 check "pods, Leases and the applications hold none" search "$folder/found/gleaner-system" "$folder/found/applications"
 check "plans hold none" search "$folder/found/plan" "$folder/found/plan-text"
 check "repository files hold none" search "$(dirname "$(store_folder shop)")"
-kubectl delete backupstore canary-wrong >/dev/null
+kubectl delete backupstore canary-wrong canary-bucket >/dev/null
+kubectl -n gleaner-system delete secret canary-bucket canary-bucket-ca >/dev/null
 kubectl -n shop patch secret shop-courier --type=merge -p '{"stringData": {"key": "courier-key-made-by-hand"}}' >/dev/null
 kubectl -n blog patch secret blog-mail --type=merge -p '{"stringData": {"key": "mail-key-made-by-hand"}}' >/dev/null
 rm -rf "$folder"
