@@ -40,6 +40,7 @@ void restic_actor_begin(struct actor *a, const char *path)
     void *unused;
     restic = a;
     backups = 0;
+    setenv("RESTIC_PASSWORD", "first", 1);
     rest_server_start(&unused);
     backend_close(server.files);
     snprintf(folder, sizeof folder, "%s", path);

@@ -84,13 +84,13 @@ static inline enum MHD_Result give_file(struct MHD_Connection *c, const struct b
 {
     struct buf out CLEANUP(buf_free) = {0};
     struct err err;
-    unsigned long long from = 0, to = 0;
+    unsigned long long from = 0, to = UINT64_MAX - 1;
     const char *range = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Range");
     if (server.files->ops->load(server.files, f, 0, BACKEND_ALL, 1u << 30, &out, &err) < 0)
         return answer(c, 404, "", 0);
     if (!range || server.ignore_range)
         return answer(c, 200, out.p, out.n);
-    if (sscanf(range, "bytes=%llu-%llu", &from, &to) != 2 || from >= out.n)
+    if (sscanf(range, "bytes=%llu-%llu", &from, &to) < 1 || from >= out.n)
         return answer(c, 416, "", 0);
     size_t n = (size_t)MIN(to - from + 1, out.n - from);
     return answer(c, 206, out.p + from, server.short_ranges ? n - 1 : n);
