@@ -172,7 +172,9 @@ int backupstore_reconcile(struct context *cx, struct arena *a, const char *ns, c
     bool was_ready = streq(status_condition_is(&s, "Ready"), "True");
     const char *reason = reason_of(a, &s);
     judge(cx, a, &s);
-    judge_inside(cx, a, &s);
+    /* It reads every pod's address: not each time while somebody puts the store right. */
+    if (streq(status_condition_is(&s, "Ready"), "True") || !*status_condition_is(&s, "InCluster"))
+        judge_inside(cx, a, &s);
     maintenance_conditions(&s);
     const char *requested = kube_annotation(a, &s.object, "reconcile.fluxcd.io/requestedAt");
     if (requested)
