@@ -17,6 +17,7 @@
 enum {
     LOOK_MS = 1000,
     SOON_MS = 2000,
+    AGAIN_MS = 60000,           /* until a store that could not be read whole is looked at again */
     BUSY_MS = 10000,            /* until a repository that others work on is tried again */
     RETAIN_MS = 60 * 60 * 1000, /* retention goes by the clock too: "within" ends by itself */
 };
@@ -84,6 +85,13 @@ static int64_t until_look(struct background *b, const char *store, const char *w
     return wait;
 }
 
+static void look_again(struct background *b, const char *store, int64_t ms)
+{
+    pthread_mutex_lock(&b->lock);
+    look_of(b, store)->next_ms = clock_mono_ms() + ms;
+    pthread_mutex_unlock(&b->lock);
+}
+
 static int say(struct context *cx, struct arena *a, const char *store, const struct sync_result *r,
                struct err *err)
 {
@@ -128,7 +136,6 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
         arena_printf(a, "%s %.*s %.64s", o.uid, STR_FMT(generation), requested ? requested : ""));
     if (*ret_again)
         return 0;
-    *ret_again = b->cx->sync_ms;
     struct err why;
     if (sync_store(b->cx, a, store, &options, &r, &why) < 0) {
         if (why.kind == ERR_CANCELLED)
@@ -138,6 +145,8 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
     }
     metrics_set("gleaner_store_snapshots", metrics_label(a, "store", store), (double)r.snapshots);
     metrics_set("gleaner_store_ready", metrics_label(a, "store", store), is_ready(a, &o));
+    *ret_again = r.failures ? MIN(b->cx->sync_ms, AGAIN_MS) : b->cx->sync_ms;
+    look_again(b, store, *ret_again);
     if (r.made || r.removed) {
         char made[24], removed[24];
         snprintf(made, sizeof made, "%zu", r.made);

@@ -337,11 +337,6 @@ static bool acceptable(struct backup_run *b)
                        "the annotation " BACKUP_SCHEDULE_ANNOTATION " is no name of a Schedule");
         return false;
     }
-    /* Its snapshot is there already: its status comes from the store, see store/sync.h. */
-    if (kube_annotation(b->a, &b->st.object, BACKUP_UID_ANNOTATION)) {
-        status_progress(&b->st, "Reading", "its status is being read from the store");
-        return false;
-    }
     return true;
 }
 
@@ -376,6 +371,10 @@ static int run(struct backup_run *b, struct outcome *ret, struct err *err)
                               status_text(&b->st, "namespace"));
         return 0;
     }
+    /* Its snapshot is there already, and its status comes from the store (store/sync.h). Nothing is
+     * written here, or the one who writes it would have to wait. */
+    if (kube_annotation(b->a, &b->st.object, BACKUP_UID_ANNOTATION))
+        return 0;
     if (!acceptable(b))
         return status_write(b->cx->kube, b->a, &b->st, false, err);
     if (advance(b, phase, ret, &why) == 0)

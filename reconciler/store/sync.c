@@ -228,7 +228,7 @@ static int look_at_snapshot(struct pass *p, const struct store_id *id, struct er
         synced_make(p->cx, p->a, &p->opened, p->content, &s, &r, b, &made, &why) < 0) {
         if (why.kind == ERR_CANCELLED)
             return err_set(err, why.kind, "%s", why.msg);
-        if (why.kind != ERR_EXISTS && why.kind != ERR_CONFLICT)
+        if (why.kind != ERR_EXISTS)
             note(p, &why);
         return 0;
     }

@@ -7,7 +7,7 @@
 #include "store/stream.h"
 #include "store/tree.h"
 
-enum { META_MAX = 32 << 20, ROWS_MAX = 100, TEXTS_MAX = 21 };
+enum { META_MAX = 32 << 20, ROWS_MAX = 100, TEXTS_MAX = 21, FILL_TRIES = 5 };
 
 /* ---- the resource ---- */
 
@@ -203,9 +203,9 @@ static json_t *texts(json_t *list)
 
 /* ---- its status ---- */
 
-static int fill(struct context *cx, struct arena *a, struct opened *o, const char *content_ns,
-                const struct snapshot *s, const struct recorded *r, const char *ns,
-                const char *name, struct err *err)
+static int fill_once(struct context *cx, struct arena *a, struct opened *o, const char *content_ns,
+                     const struct snapshot *s, const struct recorded *r, const char *ns,
+                     const char *name, struct err *err)
 {
     struct status st CLEANUP(status_free) = {0};
     json_t *meta CLEANUP_JSON = NULL, *plan CLEANUP_JSON = NULL;
@@ -240,6 +240,20 @@ static int fill(struct context *cx, struct arena *a, struct opened *o, const cha
                        "stored by Backup %s/%s, but not complete; found in store %s", r->ns,
                        r->name, o->store);
     return status_write(cx->kube, a, &st, true, err);
+}
+
+/* Somebody may write to the new resource at the same time: labels, annotations. */
+static int fill(struct context *cx, struct arena *a, struct opened *o, const char *content_ns,
+                const struct snapshot *s, const struct recorded *r, const char *ns,
+                const char *name, struct err *err)
+{
+    int result = -1;
+    for (int i = 0; i < FILL_TRIES; i++) {
+        result = fill_once(cx, a, o, content_ns, s, r, ns, name, err);
+        if (result == 0 || err->kind != ERR_CONFLICT)
+            break;
+    }
+    return result;
 }
 
 int synced_make(struct context *cx, struct arena *a, struct opened *o, const char *content_ns,

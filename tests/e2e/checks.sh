@@ -197,7 +197,7 @@ clean_hands() { # NAMESPACE...
     local dirty
     dirty=$(all_objects "$@" | jq -r 'select(([.metadata.managedFields[]?.manager] | index("gleaner")) or
         ([(.metadata.annotations // {}), (.metadata.labels // {}) | keys[] | select(startswith("gleaner.dev/") and
-          (IN("gleaner.dev/protect", "gleaner.dev/schedule", "gleaner.dev/store") | not))] | length > 0))
+          (IN("gleaner.dev/protect", "gleaner.dev/schedule", "gleaner.dev/store", "gleaner.dev/retention") | not))] | length > 0))
         | "\(.kind) \(.metadata.namespace)/\(.metadata.name)"')
     [ -z "$dirty" ] || { echo "$dirty"; return 1; }
 }
