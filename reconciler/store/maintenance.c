@@ -110,6 +110,21 @@ static int prune_progress(void *ctx, enum prune_phase phase, uint64_t done, uint
     return go_on(ctx, err);
 }
 
+/* What a Backup has stored so far is in no snapshot. After a restart of the controller its mover
+ * works on, while the lock is one of an earlier process until the Backup goes on. */
+static int wait_for_backups(struct turn *t, const char *ns, struct err *err)
+{
+    struct known k CLEANUP(known_free) = {0};
+    if (known_read(t->cx, t->a, &k, err) < 0)
+        return -1;
+    for (size_t i = 0; i < k.backups.n; i++) {
+        const struct known_backup *b = &k.backups.p[i];
+        if (!b->ended && streq(b->store, t->store) && streq(b->content, ns))
+            return err_set(err, ERR_BUSY, "Backup %s is running", b->full);
+    }
+    return 0;
+}
+
 static int prune(struct turn *t, struct opened *o, struct err *err)
 {
     struct prune_options options = {
@@ -222,7 +237,9 @@ static int work_on(struct turn *t, const char *ns, struct err *err)
     t->renewed_ms = clock_mono_ms();
     int r = store_open(t->cx, t->a, t->store, ns, false, &o, &why);
     if (r == 0)
-        r = streq(t->what, "prune") ? prune(t, &o, &why) : check(t, &o, &why);
+        r = !streq(t->what, "prune")             ? check(t, &o, &why)
+            : wait_for_backups(t, ns, &why) == 0 ? prune(t, &o, &why)
+                                                 : -1;
     t->open = NULL;
     if (r == 0) {
         count(t, "repositories", 1);

@@ -196,6 +196,41 @@ static void a_busy_repository_waits(void **state)
     bench_down(&b, true);
 }
 
+/* A Backup whose lock went with an earlier process of the controller, and whose mover works on. */
+static void set_phase(struct bench *b, const char *phase)
+{
+    struct err err;
+    assert_int_equal(
+        kube_patch(b->kube, b->a, &KUBE_BACKUP, "gleaner-system", "two", KUBE_PATCH_MERGE,
+                   str_of(arena_printf(b->a, "{\"status\":{\"phase\":\"%s\"}}", phase)),
+                   &(struct kube_write){.subresource = "status"}, NULL, &err),
+        0);
+}
+
+static void a_running_backup_without_a_lock_is_waited_for(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct err err;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    back_up(&b, "two", "");
+    set_phase(&b, "Uploading");
+    make_due(&b, "");
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    int64_t again = 0;
+    for (int i = 0; i < 10 && again == 0; i++)
+        assert_int_equal(maintenance_turn(&b.cx, a, "local", &again, &err), 0);
+    assert_true(again > 1000);
+    assert_false(is_done(&b, "prune"));
+    set_phase(&b, "Completed");
+    maintain(&b);
+    assert_true(is_done(&b, "prune"));
+    assert_int_equal(number(&b, "prune", "failures"), 0);
+    bench_down(&b, true);
+}
+
 /* A store that is only read is checked, and never pruned. */
 static void a_reader_prunes_nothing(void **state)
 {
@@ -241,6 +276,7 @@ int main(void)
         cmocka_unit_test(damage_names_its_backups),
         cmocka_unit_test(a_killed_controller_goes_on),
         cmocka_unit_test(a_busy_repository_waits),
+        cmocka_unit_test(a_running_backup_without_a_lock_is_waited_for),
         cmocka_unit_test(a_reader_prunes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
