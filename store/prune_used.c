@@ -109,10 +109,15 @@ static int read_pending(struct prune *p, const struct pending *tree, struct pend
     pthread_mutex_unlock(&p->repo->lock);
     if (!found)
         return err_set(err, ERR_INTERNAL, "a pack was lost while trees were read");
-    if (read_tree(p, &id, next, err) == 0)
+    struct err why = {0};
+    if (read_tree(p, &id, next, &why) == 0)
         return 0;
     store_id_hex(&id, hex);
-    return err_wrap(err, "tree %.16s", hex);
+    if (err)
+        *err = why;
+    return err_wrap(
+        err, why.kind == ERR_CORRUPT ? "nothing is removed, run check: tree %.16s" : "tree %.16s",
+        hex);
 }
 
 /* One depth after the other: within one, trees are read in the order of their places. */

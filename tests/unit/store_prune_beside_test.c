@@ -539,6 +539,19 @@ static void damage(struct world *w, const struct store_id *pack)
     assert_int_equal(fclose(f), 0);
 }
 
+static void an_unreadable_tree_keeps_everything(void **state)
+{
+    struct world *w = *state;
+    struct store_ids packs = {0};
+    struct err err;
+    leave_parts(w);
+    must(backend_list_ids(w->backend, BACKEND_DATA, true, SIZE_MAX, &packs, &err), &err);
+    for (size_t i = 0; i < packs.n; i++)
+        damage(w, &packs.p[i]);
+    vec_free(&packs);
+    prune_fails(w, ERR_CORRUPT, "nothing is removed, run check");
+}
+
 static void a_damaged_copy_is_made_good_by_another(void **state)
 {
     struct world *w = *state;
@@ -655,6 +668,7 @@ int main(void)
         CASE(what_the_store_loses_is_noticed_in_time),
         CASE(a_lost_new_index_is_noticed_before_the_old_one_goes),
         CASE(what_two_index_files_say_is_said_once),
+        CASE(an_unreadable_tree_keeps_everything),
         CASE(a_damaged_copy_is_made_good_by_another),
         CASE(a_copy_does_not_go_for_the_sake_of_a_damaged_one),
         CASE(killed_anywhere_it_leaves_all_and_goes_on),
