@@ -22,7 +22,7 @@ struct call {
     enum backend_type type;
 };
 
-enum { CALLS_MAX = 400, ACTORS_MAX = 6 };
+enum { CALLS_MAX = 400, ACTORS_MAX = 8 };
 
 struct actor {
     struct backend base; /* the gate; its calls go to inner */
