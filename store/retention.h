@@ -27,6 +27,9 @@ bool retention_policy_is_empty(const struct retention_policy *p);
 
 /* "3" or "unlimited"; ERR_INVALID. */
 int retention_parse_count(str text, int *ret, struct err *err) must_check;
+
+/* "1y2m3d4h", each unit once (the last counts) and at most seven digits. ERR_INVALID, also for an
+ * empty text, which restic takes for none. */
 int retention_parse_span(str text, struct retention_span *ret, struct err *err) must_check;
 
 struct retention_verdict {
@@ -35,7 +38,8 @@ struct retention_verdict {
 };
 
 /* One verdict for each snapshot of one group, which come oldest first (as snapshot_list_all gives
- * them). Spans count back from the newest of them. An empty policy keeps all. */
+ * them). Spans count back from the newest of them. An empty policy keeps all. Hours and days are
+ * those of the zone that a snapshot's time was written in (snapshot.zone). */
 void retention_apply(const struct retention_policy *policy, const struct snapshot *snapshots,
                      size_t n, struct arena *a, struct retention_verdict *ret_verdicts);
 
