@@ -116,6 +116,15 @@ static int put_in_place(const char *temporary, const char *path, bool replace, s
     return 0;
 }
 
+/* That a folder which is missing may be made for a file of this type. Only where the repository is
+ * there: not below a mount point that is empty for now. rustic makes no folder for locks. */
+static bool may_make_folder(struct backend *b, enum backend_type type)
+{
+    const char *root = local_of(b)->root;
+    char *config CLEANUP(free_p) = xasprintf("%s/%s", root, layout_type_name(BACKEND_CONFIG));
+    return access(type == BACKEND_DATA ? root : config, F_OK) == 0;
+}
+
 static int local_save(struct backend *b, const struct backend_file *f, const void *p, size_t n,
                       struct err *err)
 {
@@ -133,8 +142,7 @@ static int local_save(struct backend *b, const struct backend_file *f, const voi
     random_token(token, 8);
     char *temporary CLEANUP(free_p) = xasprintf("%s/.tmp-%s", folder, token);
     int r = write_temporary(temporary, p, n, err);
-    if (r < 0 && access(folder, F_OK) < 0 && f->type == BACKEND_DATA &&
-        access(local_of(b)->root, F_OK) == 0) {
+    if (r < 0 && access(folder, F_OK) < 0 && may_make_folder(b, f->type)) {
         if (make_folder(folder, err) < 0)
             return -1;
         r = write_temporary(temporary, p, n, err);

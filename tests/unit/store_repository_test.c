@@ -9,6 +9,7 @@
 
 #include "core/vec.h"
 #include "store/limits.h"
+#include "store/lock.h"
 #include "store/stream.h"
 #include "store/synthetic.h"
 #include "store/tree.h"
@@ -94,6 +95,26 @@ static void test_add_key(void **state)
     assert_int_equal(repository_open(f->backend, "fourth", &hint, &repo, &err), 0);
     assert_true(store_id_equal(repository_key_id(repo), &id));
     repository_close(repo);
+}
+
+/* rustic's repositories have no folder for locks; an empty mount point has no config. */
+static void test_missing_folder(void **state)
+{
+    struct fixture *f = *state;
+    struct lock_options o = {.hostname = "h", .settle_ms = 1};
+    struct lock *lock;
+    struct err err;
+    char path[500];
+    snprintf(path, sizeof path, "%s/locks", f->folder);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(lock_acquire(f->repo, &o, &lock, &err), 0);
+    assert_int_equal(lock_release(lock, &err), 0);
+    assert_int_equal(rmdir(path), 0);
+    snprintf(path, sizeof path, "%s/config", f->folder);
+    assert_int_equal(unlink(path), 0);
+    assert_true(lock_acquire(f->repo, &o, &lock, &err) < 0);
+    snprintf(path, sizeof path, "%s/locks", f->folder);
+    assert_true(access(path, F_OK) < 0);
 }
 
 static void test_urls(void **state)
@@ -503,9 +524,11 @@ static void test_verify_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_open),      TEST(test_add_key),   TEST(test_urls),    TEST(test_blobs),
-        TEST(test_read_only), TEST(test_hooks),     TEST(test_streams), TEST(test_threads),
-        TEST(test_synthetic), TEST(test_snapshots), TEST(test_verify),  TEST(test_verify_sizes),
+        TEST(test_open),         TEST(test_add_key),   TEST(test_missing_folder),
+        TEST(test_urls),         TEST(test_blobs),     TEST(test_read_only),
+        TEST(test_hooks),        TEST(test_streams),   TEST(test_threads),
+        TEST(test_synthetic),    TEST(test_snapshots), TEST(test_verify),
+        TEST(test_verify_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
