@@ -67,11 +67,11 @@ bool check_readable(const struct check *c, enum blob_type type, const struct sto
     return false;
 }
 
-void check_in_threads(void *(*fn)(void *ctx), void *ctx)
+void check_in_threads(const struct check *c, void *(*fn)(void *ctx), void *ctx)
 {
-    pthread_t threads[CHECK_THREADS - 1];
-    size_t n = 0;
-    while (n < ARRAY_LEN(threads) && pthread_create(&threads[n], NULL, fn, ctx) == 0)
+    pthread_t threads[CHECK_THREADS_MAX - 1];
+    size_t n = 0, more = (c->options->threads ? c->options->threads : CHECK_THREADS) - 1;
+    while (n < MIN(more, ARRAY_LEN(threads)) && pthread_create(&threads[n], NULL, fn, ctx) == 0)
         n++;
     fn(ctx);
     for (size_t i = 0; i < n; i++)

@@ -28,6 +28,7 @@ struct check_finding {
 
 struct check_options {
     struct check_subset read;
+    unsigned threads; /* 0: 2. Each holds the largest blob up to three times while data is read. */
     /* Called for each finding as it comes; may be NULL. */
     void (*finding)(void *ctx, const struct check_finding *finding);
     /* May be NULL; < 0 with *err set ends the check. */

@@ -4,11 +4,12 @@
 #include "store/check_impl.h"
 
 #include "store/bytes.h"
+#include "store/limits.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
-enum { PIECE = 4 << 20, KEEP = 16 << 20, SUBSET_ALL = 100 };
+enum { PIECE = 2 << 20, KEEP = 16 << 20, SUBSET_ALL = 100 };
 
 struct copy {
     struct store_id id;
@@ -149,6 +150,30 @@ static void list_copies(struct data_check *d, struct pack_reader *r, uint32_t pa
         qsort(r->copies.p, r->copies.n, sizeof *r->copies.p, copy_cmp);
 }
 
+/* Room for n bytes and little more: a buffer that grows by itself takes half as much again. */
+static void reserve(struct buf *b, size_t n)
+{
+    if (b->room <= n)
+        buf_free(b);
+    buf_reset(b);
+    (void)bytes_room(b, n);
+}
+
+static void reserve_all(struct pack_reader *r)
+{
+    size_t sealed = 0, packed = 0, plain = 0;
+    for (size_t i = 0; i < r->copies.n; i++) {
+        const struct copy *copy = &r->copies.p[i];
+        sealed = MAX(sealed, (size_t)copy->length);
+        packed = MAX(packed, copy->plain ? (size_t)copy->length : 0);
+        plain = MAX(plain, MIN(copy->plain ? (size_t)copy->plain : (size_t)copy->length,
+                               (size_t)STORE_BLOB_MAX));
+    }
+    reserve(&r->bytes, sealed + PIECE);
+    reserve(&r->work->packed, packed);
+    reserve(&r->plain, plain);
+}
+
 /* Reads on until `bytes` reaches `end` (or further), and forgets what lies before `from`. */
 static int read_on(struct pack_reader *r, uint64_t from, uint64_t end, struct err *err)
 {
@@ -218,7 +243,7 @@ static int read_pack(struct pack_reader *r, uint32_t pack, struct err *err)
     r->base = 0;
     r->bad.n = 0;
     r->damaged = false;
-    buf_reset(&r->bytes);
+    reserve_all(r);
     r->hash = sha256_new();
     uint64_t end = 0;
     int done = open_blobs(r, pack, err);
@@ -233,6 +258,8 @@ static int read_pack(struct pack_reader *r, uint32_t pack, struct err *err)
         found(r, "its content has another SHA-256 than its name");
     if (r->bytes.room > KEEP)
         buf_free(&r->bytes);
+    if (r->plain.room > KEEP)
+        buf_free(&r->plain);
     return done;
 }
 
@@ -336,7 +363,7 @@ int check_data(struct check *c, struct err *err)
         return 0;
     choose_packs(&d);
     sort_entries(&d);
-    check_in_threads(data_worker, &d);
+    check_in_threads(c, data_worker, &d);
     if (c->bad.n)
         qsort(c->bad.p, c->bad.n, sizeof *c->bad.p, number_cmp);
     free(d.packs);

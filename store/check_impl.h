@@ -6,7 +6,7 @@
 #include "store/check.h"
 #include "store/repository_impl.h"
 
-enum { CHECK_THREADS = 2 };
+enum { CHECK_THREADS = 2, CHECK_THREADS_MAX = 16 };
 
 struct check_root {
     struct store_id snapshot, tree;
@@ -62,7 +62,8 @@ int check_trees(struct check *c, struct err *err) must_check;
 int check_data(struct check *c, struct err *err) must_check;
 int check_hurt(struct check *c, struct err *err) must_check;
 
-/* Runs fn(ctx) in CHECK_THREADS threads, this one included, until all have returned. */
-void check_in_threads(void *(*fn)(void *ctx), void *ctx);
+/* Runs fn(ctx) in as many threads as the options say, this one included, until all have returned.
+ */
+void check_in_threads(const struct check *c, void *(*fn)(void *ctx), void *ctx);
 
 #endif

@@ -332,7 +332,7 @@ int check_trees(struct check *c, struct err *err)
             check_say(c, CHECK_DAMAGE, "snapshot %.8s: its tree %.10s is in no index", hex, tree);
     }
     pthread_cond_init(&w.changed, NULL);
-    check_in_threads(tree_worker, &w);
+    check_in_threads(c, tree_worker, &w);
     pthread_cond_destroy(&w.changed);
     vec_free(&w.stack);
     if (w.stop)

@@ -75,10 +75,11 @@ static inline struct fault_backend *fault_of(struct backend *b)
 static inline bool fault_now(struct backend *b, bool *ret_work)
 {
     struct fault_backend *f = fault_of(b);
-    f->calls++;
-    bool now = f->at && (f->calls == f->at || (f->dead_after && f->calls > f->at));
-    f->hit = f->hit || now;
-    *ret_work = !now || (f->fault == FAULT_AFTER && f->calls == f->at);
+    int call = __atomic_add_fetch(&f->calls, 1, __ATOMIC_SEQ_CST); /* from several threads */
+    bool now = f->at && (call == f->at || (f->dead_after && call > f->at));
+    if (now)
+        __atomic_store_n(&f->hit, true, __ATOMIC_SEQ_CST);
+    *ret_work = !now || (f->fault == FAULT_AFTER && call == f->at);
     return now;
 }
 
@@ -86,7 +87,7 @@ static inline bool fault_now(struct backend *b, bool *ret_work)
     do {                                                                                           \
         bool work_, fail_ = fault_now(b, &work_);                                                  \
         int r_ = work_ ? (call) : 0;                                                               \
-        return fail_ ? err_set(err, ERR_IO, "injected fault at call %d", fault_of(b)->calls) : r_; \
+        return fail_ ? err_set(err, ERR_IO, "injected fault at a call") : r_;                      \
     } while (0)
 
 static inline int fault_create(struct backend *b, struct err *err)
