@@ -44,6 +44,16 @@ static bool same_repository(const struct known_backup *x, const struct known_bac
     return streq(x->store, y->store) && streq(x->content, y->content);
 }
 
+/* Of a store that is not there any more. */
+static void stay_all(struct arena *a, struct preview_row *rows, size_t n,
+                     const struct known_backup *of)
+{
+    for (size_t i = 0; i < n; i++)
+        if (same_repository(rows[i].backup, of))
+            rows[i].verdict = (struct guard_verdict){
+                .why = arena_printf(a, "there is no BackupStore '%s'", of->store)};
+}
+
 /* Fills the verdicts of all rows of one repository. */
 static int judge(struct context *cx, struct arena *a, const struct guard_input *common,
                  struct preview_row *rows, size_t n, const struct known_backup *of,
@@ -64,8 +74,14 @@ static int judge(struct context *cx, struct arena *a, const struct guard_input *
     }
     in.snapshots = list;
     in.asked = ids;
-    if (kube_get(cx->kube, a, &KUBE_BACKUPSTORE, NULL, of->store, &store, err) < 0 ||
-        retain_minimum(&store, a, &in.min_retention_ms, err) < 0)
+    struct err why;
+    if (kube_get(cx->kube, a, &KUBE_BACKUPSTORE, NULL, of->store, &store, &why) < 0) {
+        if (why.kind != ERR_NOT_FOUND)
+            return err_set(err, why.kind, "%s", why.msg);
+        stay_all(a, rows, n, of);
+        return 0;
+    }
+    if (retain_minimum(&store, a, &in.min_retention_ms, err) < 0)
         return -1;
     struct guard_verdict *verdicts = arena_alloc(a, (in.snapshots_n + 1) * sizeof *verdicts);
     guard_judge(&in, a, verdicts);
