@@ -210,7 +210,10 @@ static int take_check(struct turn *t, const char *path, const struct check_resul
 
 static int check(struct turn *t, struct opened *o, struct err *err)
 {
-    struct check_options options = {.finding = on_finding, .progress = check_progress, .ctx = t};
+    struct check_options options = {.threads = 1, /* the controller's memory */
+                                    .finding = on_finding,
+                                    .progress = check_progress,
+                                    .ctx = t};
     struct check_result r = {0};
     const char *subset = raw_text(t->a, t->object.raw, "spec", "maintenance", "readData", NULL);
     struct err ignored;
