@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -241,6 +242,86 @@ static void test_sweep(void **state)
     assert_int_equal(count_locks(f), 0);
 }
 
+/* ---- a store that does not answer ---- */
+
+/* A backend whose saves wait for the test. */
+struct slow {
+    struct backend base;
+    struct backend *inner;
+    int begun, go; /* ends of pipes */
+};
+
+static int slow_save(struct backend *b, const struct backend_file *file, const void *p, size_t n,
+                     struct err *err)
+{
+    struct slow *s = (struct slow *)b;
+    char c = 0;
+    assert_true(write(s->begun, &c, 1) == 1 && read(s->go, &c, 1) == 1);
+    return s->inner->ops->save(s->inner, file, p, n, err);
+}
+
+static int slow_load(struct backend *b, const struct backend_file *file, uint64_t offset, size_t n,
+                     size_t max, struct buf *out, struct err *err)
+{
+    struct backend *inner = ((struct slow *)b)->inner;
+    return inner->ops->load(inner, file, offset, n, max, out, err);
+}
+
+static int slow_list(struct backend *b, enum backend_type type, backend_list_fn *fn, void *ctx,
+                     struct err *err)
+{
+    return backend_list(((struct slow *)b)->inner, type, fn, ctx, err);
+}
+
+static int slow_remove(struct backend *b, const struct backend_file *file, struct err *err)
+{
+    return backend_remove(((struct slow *)b)->inner, file, err);
+}
+
+static const struct backend_ops slow_ops = {
+    .name = "slow", .save = slow_save, .load = slow_load, .list = slow_list, .remove = slow_remove};
+
+static void *acquire_and_release(void *repo)
+{
+    struct lock_options o = {.hostname = "c/ns/pod/uid", .settle_ms = 1, .cluster = "c"};
+    struct lock *lock;
+    struct err err;
+    check(lock_acquire(repo, &o, &lock, &err), &err);
+    check(lock_release(lock, &err), &err);
+    return NULL;
+}
+
+/* One lock is being written, for as long as it takes; those of other stores are refreshed, and what
+ * may be that lock is nobody's left-over. */
+static void test_slow_store(void **state)
+{
+    struct fixture *f = *state;
+    struct lock_options o = {.hostname = "c/ns/pod/uid", .settle_ms = 1, .cluster = "c"};
+    struct slow slow = {{&slow_ops}, f->backend, 0, 0};
+    struct repository *repo;
+    struct lock *lock;
+    struct err err;
+    pthread_t thread;
+    int begun[2], go[2];
+    char c = 0;
+    assert_true(pipe(begun) == 0 && pipe(go) == 0);
+    slow.begun = begun[1], slow.go = go[0];
+    check(lock_acquire(f->repo, &o, &lock, &err), &err);
+    check(repository_open(&slow.base, "first", NULL, &repo, &err), &err);
+    assert_int_equal(pthread_create(&thread, NULL, acquire_and_release, repo), 0);
+    assert_true(read(begun[0], &c, 1) == 1);
+    check(lock_refresh(lock, &err), &err);
+    assert_int_equal(lock_sweep(f->repo, &o, &err), 0);
+    check(lock_confirm(lock, &err), &err);
+    assert_true(write(go[1], &c, 1) == 1);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    check(lock_release(lock, &err), &err);
+    assert_int_equal(count_locks(f), 0);
+    repository_close(repo);
+    for (int i = 0; i < 2; i++)
+        close(begun[i]), close(go[i]);
+}
+
 /* ---- clocks ---- */
 
 /* A lock whose holder's clock is wrong by a day, or ours is: it conflicts, nobody is dead by what
@@ -457,9 +538,9 @@ static void test_beside_prune(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_conflicts),     TEST_CLOCK(test_life),         TEST_CLOCK(test_judging),
-        TEST(test_sweep),         TEST_CLOCK(test_wrong_clocks), TEST_CLOCK(test_clock_is_set),
-        TEST(test_beside_backup), TEST(test_beside_prune),
+        TEST(test_conflicts),  TEST_CLOCK(test_life),         TEST_CLOCK(test_judging),
+        TEST(test_sweep),      TEST_CLOCK(test_wrong_clocks), TEST_CLOCK(test_clock_is_set),
+        TEST(test_slow_store), TEST(test_beside_backup),      TEST(test_beside_prune),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
