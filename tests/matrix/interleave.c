@@ -62,10 +62,16 @@ static struct actor *add_actor(const char *name, void (*run)(struct actor *a), c
     return a;
 }
 
-/* Whoever is refused comes back, for some time. */
-static bool again(struct actor *a, int *tries)
+/* Others are at work: a lock, or another prune has replaced the index meanwhile. */
+static bool is_refused(const struct actor *a)
 {
-    return a->r < 0 && a->err.kind == ERR_BUSY && ++*tries < TRIES;
+    return a->r < 0 && (a->err.kind == ERR_BUSY || a->err.kind == ERR_CONFLICT);
+}
+
+/* Whoever is refused comes back, for some time. */
+static bool again(const struct actor *a, int *tries)
+{
+    return is_refused(a) && ++*tries < TRIES;
 }
 
 static void do_backup(struct actor *a)
@@ -149,7 +155,7 @@ static void judge_end(bool restic)
         struct actor *a = &actors[i];
         backend_close(a->inner);
         forgets = forgets || a->run != do_backup;
-        if (a->r < 0 && a->err.kind != ERR_BUSY && !a->dead)
+        if (a->r < 0 && !is_refused(a) && !a->dead)
             wrong("%s %s: %s", a->name, a->tag ? a->tag : "", a->err.msg);
         if (a->run == do_backup && a->r == 0 && !a->dead)
             must[n++] = &a->snapshot;
