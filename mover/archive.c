@@ -171,6 +171,7 @@ static int save_content(struct archive *a, int dir, const char *name, int fd,
 static bool take_from_parent(struct archive *a, const struct volume_stat *st, const struct node *p)
 {
     uint64_t sum = 0, size;
+    bool sized = true;
     if (!p || p->type != NODE_FILE || p->size != st->size || p->inode != st->inode ||
         !volume_same_time(p->mtime, st->mtime) || !volume_same_time(p->ctime, st->ctime))
         return false;
@@ -179,9 +180,11 @@ static bool take_from_parent(struct archive *a, const struct volume_stat *st, co
         if (!repository_has_blob(a->repo, BLOB_DATA, &p->content[i], &size))
             return false;
         *vec_add(&a->ids) = p->content[i];
-        sum += size;
+        sized = sized && size != REPOSITORY_SIZE_UNKNOWN;
+        sum += sized ? size : 0;
     }
-    return sum == st->size;
+    /* Where sizes are not known, reading back will compare them. */
+    return !sized || sum == st->size;
 }
 
 static int open_file(struct archive *a, int dir, const char *name, struct volume_stat *st)
@@ -417,8 +420,7 @@ static int archive_all(struct archive *a, int volume, const struct store_id *par
     if (e < 0 || !S_ISDIR(a->root.mode))
         return err_errno(err, e < 0 ? -e : ENOTDIR, "the volume");
     archive_root(a, volume);
-    if (archive_entries(a, volume, parent, /* depth= */ 0, &tree, err) < 0 ||
-        save_list(a, err) < 0)
+    if (archive_entries(a, volume, parent, /* depth= */ 0, &tree, err) < 0 || save_list(a, err) < 0)
         return -1;
     a->problems.report->tree = tree;
     a->problems.report->has_tree = true;

@@ -153,6 +153,7 @@ void mover_repository_options(bool restore, struct repository_options *ret_optio
 {
     *ret_options = (struct repository_options){
         .read_only = restore,
+        .lean = !restore,
         .threads = restore ? 0 : STORE_MOVER_THREADS,
         .uploads = STORE_MOVER_UPLOADS,
         .pack_target = STORE_MOVER_PACK_TARGET,

@@ -74,6 +74,41 @@ void compress_frame(struct work *w, int level, const void *p, size_t n, struct b
     bytes_grow(out, done);
 }
 
+void compress_begin(struct work *w, int level)
+{
+    enum { WINDOW_LOG = 19 }; /* what is compressed so is mostly ids */
+    ZSTD_CCtx *c = compressor(w);
+    ZSTD_CCtx_reset(c, ZSTD_reset_session_and_parameters);
+    if (ZSTD_isError(ZSTD_CCtx_setParameter(c, ZSTD_c_compressionLevel, level)) ||
+        ZSTD_isError(ZSTD_CCtx_setParameter(c, ZSTD_c_windowLog, WINDOW_LOG)))
+        abort();
+}
+
+static void compress_on(struct work *w, ZSTD_inBuffer *in, ZSTD_EndDirective how, struct buf *out)
+{
+    size_t left;
+    do {
+        size_t room = ZSTD_CStreamOutSize();
+        ZSTD_outBuffer to = {bytes_room(out, room), room, 0};
+        left = ZSTD_compressStream2(w->compressor, &to, in, how);
+        if (ZSTD_isError(left))
+            abort(); /* cannot fail, but for memory */
+        bytes_grow(out, to.pos);
+    } while (how == ZSTD_e_end ? left > 0 : in->pos < in->size);
+}
+
+void compress_add(struct work *w, const void *p, size_t n, struct buf *out)
+{
+    ZSTD_inBuffer in = {p, n, 0};
+    compress_on(w, &in, ZSTD_e_continue, out);
+}
+
+void compress_end(struct work *w, struct buf *out)
+{
+    ZSTD_inBuffer in = {NULL, 0, 0};
+    compress_on(w, &in, ZSTD_e_end, out);
+}
+
 int decompress_exact(struct work *w, const void *p, size_t n, size_t size, struct buf *out,
                      struct err *err)
 {

@@ -21,6 +21,11 @@ void compress_frame(struct work *w, int level, const void *p, size_t n, struct b
 /* False if two samples of the bytes do not become smaller: most likely, all of them will not. */
 bool compress_helps(struct work *w, const void *p, size_t n);
 
+/* One frame of many pieces, appended to *out. */
+void compress_begin(struct work *w, int level);
+void compress_add(struct work *w, const void *p, size_t n, struct buf *out);
+void compress_end(struct work *w, struct buf *out);
+
 /* Replaces *out by the content of one frame, which must have exactly `size` bytes. ERR_CORRUPT. */
 int decompress_exact(struct work *w, const void *p, size_t n, size_t size, struct buf *out,
                      struct err *err) must_check;

@@ -1,5 +1,6 @@
 #include "store/index.h"
 
+#include "store/idset.h"
 #include "store/limits.h"
 
 #include <stdlib.h>
@@ -32,6 +33,7 @@ struct index {
     uint32_t *pack_slots; /* as slots, over the ids of stored packs */
     size_t pack_slots_n;
     uint32_t packs_stored;
+    struct idset *known; /* of a lean index: its blobs of data */
 };
 
 struct index *index_new(void)
@@ -55,12 +57,19 @@ void index_free(struct index *ix)
     free(ix->slots);
     free(ix->pack_slots);
     vec_free(&ix->packs);
+    idset_free(ix->known);
     free(ix);
+}
+
+void index_make_lean(struct index *ix)
+{
+    if (!ix->known)
+        ix->known = idset_new();
 }
 
 size_t index_blobs(const struct index *ix)
 {
-    return ix->entries;
+    return ix->entries + (ix->known ? idset_count(ix->known) : 0);
 }
 
 size_t index_memory(const struct index *ix)
@@ -68,7 +77,7 @@ size_t index_memory(const struct index *ix)
     size_t segments = ((size_t)ix->entries + SEGMENT - 1) >> SEGMENT_LOG2;
     return segments * SEGMENT * sizeof(struct entry) + ix->segments_room * sizeof *ix->segments +
            ix->slots_n * sizeof *ix->slots + ix->pack_slots_n * sizeof *ix->pack_slots +
-           ix->packs.room * sizeof *ix->packs.p;
+           ix->packs.room * sizeof *ix->packs.p + (ix->known ? idset_memory(ix->known) : 0);
 }
 
 static struct entry *entry_at(const struct index *ix, uint32_t n)
@@ -105,6 +114,10 @@ static void grow_slots(struct index *ix)
 void index_add(struct index *ix, enum blob_type type, const struct store_id *id,
                const struct index_place *place)
 {
+    if (ix->known && type == BLOB_DATA) {
+        idset_add(ix->known, id);
+        return;
+    }
     if ((ix->entries & (SEGMENT - 1)) == 0) {
         size_t segment = ix->entries >> SEGMENT_LOG2;
         if (segment == ix->segments_room) {
@@ -165,6 +178,15 @@ bool index_entry(const struct index *ix, uint32_t n, enum blob_type *ret_type,
     *ret_id = e->id;
     *ret_place = (struct index_place){pack, e->offset, e->length, e->plain};
     return true;
+}
+
+bool index_has(const struct index *ix, enum blob_type type, const struct store_id *id)
+{
+    uint32_t number;
+    uint64_t cursor = 0;
+    if (ix->known && type == BLOB_DATA)
+        return idset_has(ix->known, id);
+    return find(ix, type, id, &cursor, &number) != NULL;
 }
 
 bool index_ordinal(const struct index *ix, enum blob_type type, const struct store_id *id,

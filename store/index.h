@@ -30,6 +30,14 @@ struct index_place {
 };
 
 struct index *index_new(void);
+
+/* Of blobs of data only that they are there is kept, by 128 bits of their ids: index_has knows
+ * them, index_find and index_ordinal do not. Call it before anything is added. */
+void index_make_lean(struct index *ix);
+
+/* A copy is named (or, of a lean index, was). */
+bool index_has(const struct index *ix, enum blob_type type, const struct store_id *id);
+
 void index_free(struct index *ix);
 
 /* A pack that is being filled; its id and size follow with the upload. */

@@ -10,6 +10,8 @@
 #define STORE_PACK_TARGET (16u << 20)      /* a data pack is closed when it reaches this */
 #define STORE_TREE_PACK_TARGET (4u << 20)  /* a tree pack: small, because it waits for flush */
 #define STORE_MOVER_PACK_TARGET (8u << 20) /* in a mover: three of them fit into 64 MiB */
+#define STORE_LEAN_INDEX (12u << 20)       /* a lean index of this size makes room: */
+#define STORE_LEAN_PACK (4u << 20)         /* data packs become so small, tree packs half of that */
 #define STORE_QUEUE_BYTES (8u << 20)       /* plaintext that waits for a writer's threads */
 #define STORE_PACK_HEADER_MAX (16u << 20)  /* restic's own bound */
 #define STORE_BLOB_MAX (256u << 20)        /* plaintext of one blob; a tree of a million files */

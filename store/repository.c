@@ -43,6 +43,8 @@ static struct repository *new_repository(struct backend *b,
     repository_queue_init(repo);
     repo->index_files = map_new(NULL);
     repo->index = index_new();
+    if (repo->options.lean)
+        index_make_lean(repo->index);
     repo->indexed_ms = clock_mono_ms();
     return repo;
 }
@@ -319,6 +321,14 @@ static int run_hook(struct repository *repo, enum backend_type type, struct err 
     return 0;
 }
 
+int repository_save_sealed(struct repository *repo, enum backend_type type,
+                           const struct buf *sealed, struct store_id *ret_id, struct err *err)
+{
+    if (run_hook(repo, type, err) < 0)
+        return -1;
+    return backend_save(repo->backend, type, sealed->p, sealed->n, ret_id, err);
+}
+
 int repository_save_file(struct repository *repo, enum backend_type type, str text,
                          struct store_id *ret_id, struct err *err)
 {
@@ -327,9 +337,7 @@ int repository_save_file(struct repository *repo, enum backend_type type, str te
     struct work *w = repository_take_work(repo);
     int r = unpacked_seal(&repo->key, repo->config.version, w, text, &w->sealed, err);
     if (r == 0)
-        r = run_hook(repo, type, err);
-    if (r == 0)
-        r = backend_save(repo->backend, type, w->sealed.p, w->sealed.n, ret_id, err);
+        r = repository_save_sealed(repo, type, &w->sealed, ret_id, err);
     repository_give_work(repo, w);
     return r;
 }

@@ -35,6 +35,9 @@ struct repository_options {
     /* Threads that compress, seal and upload beside the callers of repository_save_blob; 0: they
      * do it themselves. The hooks above are called by these threads too. */
     unsigned threads;
+    /* Of blobs of data only that they are stored is known, in 14 bytes each instead of 55: none can
+     * be loaded (ERR_UNSUPPORTED). For a backup of millions of files. */
+    bool lean;
     unsigned uploads;                /* packs that are uploaded at one time, with threads; 0: 2 */
     const struct store_id *key_hint; /* the key file to try first, or NULL */
 };
@@ -100,7 +103,9 @@ int repository_save_blob(struct repository *repo, enum blob_type type, const voi
 int repository_load_blob(struct repository *repo, enum blob_type type, const struct store_id *id,
                          struct buf *out, struct err *err) must_check;
 
-/* In the index, or on its way. ret_size (may be NULL): the length of its plaintext. */
+/* In the index, or on its way. ret_size (may be NULL): the length of its plaintext, or
+ * REPOSITORY_SIZE_UNKNOWN of data in a lean repository. */
+#define REPOSITORY_SIZE_UNKNOWN UINT64_MAX
 bool repository_has_blob(struct repository *repo, enum blob_type type, const struct store_id *id,
                          uint64_t *ret_size);
 

@@ -91,6 +91,11 @@ int repository_check_writable(const struct repository *repo, struct err *err) mu
 /* Copies the failure that made the repository unusable. Under the lock. */
 int repository_check_usable(struct repository *repo, struct err *err) must_check;
 
+/* Saves an unpacked file that is sealed already: runs its hook first. */
+int repository_save_sealed(struct repository *repo, enum backend_type type,
+                           const struct buf *sealed, struct store_id *ret_id, struct err *err)
+    must_check;
+
 /* Remembers the first failure: what it left out is not stored, so nothing may be built on it. Under
  * the lock. */
 void repository_fail(struct repository *repo, const struct err *why);

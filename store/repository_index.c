@@ -125,6 +125,8 @@ void repository_drop_index(struct repository *repo)
     repo->index_files = map_new(NULL);
     index_free(repo->index);
     repo->index = index_new();
+    if (repo->options.lean)
+        index_make_lean(repo->index);
     for (size_t t = 0; t < ARRAY_LEN(repo->windows); t++)
         repo->windows[t].valid = false; /* they go by the numbers of packs */
     pthread_mutex_unlock(&repo->lock);

@@ -76,7 +76,7 @@ static int prove(struct repository *repo, struct err *err)
 
 int repository_prove_index(struct repository *repo, struct err *err)
 {
-    if (!is_settled(repo))
+    if (repo->options.lean || !is_settled(repo))
         return 0;
     pthread_mutex_lock(&repo->index_lock);
     int r = prove(repo, err);

@@ -110,8 +110,6 @@ int repository_queue_put(struct repository *repo, enum blob_type type, const str
                          char *p, size_t n, bool *ret_known, struct err *err)
 {
     struct queue *q = &repo->queue;
-    uint64_t cursor = 0;
-    struct index_place place;
     int r = q->threads_n ? 0 : start_threads(repo, err);
     while (r == 0 && q->jobs && !repo->failed &&
            (q->jobs >= STORE_QUEUE_JOBS || q->bytes + n > STORE_QUEUE_BYTES))
@@ -119,8 +117,8 @@ int repository_queue_put(struct repository *repo, enum blob_type type, const str
     if (r == 0)
         r = repository_check_usable(repo, err);
     /* Another caller may have been faster. */
-    *ret_known = r == 0 && (index_find(repo->index, type, id, &cursor, &place) ||
-                            repository_queue_find(repo, type, id));
+    *ret_known =
+        r == 0 && (index_has(repo->index, type, id) || repository_queue_find(repo, type, id));
     if (r < 0 || *ret_known) {
         free(p);
         return r;

@@ -140,6 +140,9 @@ int repository_load_blob(struct repository *repo, enum blob_type type, const str
         pthread_cond_wait(&repo->queue.moved, &repo->lock);
     size_t n = find_copies(repo, type, id, places);
     pthread_mutex_unlock(&repo->lock);
+    if (n == 0 && type == BLOB_DATA && repo->options.lean)
+        return err_set(err, ERR_UNSUPPORTED, "%s %.16s: a lean index does not say where it is",
+                       what, hex);
     if (n == 0)
         return err_set(err, ERR_NOT_FOUND, "%s %.16s is not in the index", what, hex);
     struct work *w = repository_take_work(repo);
@@ -164,11 +167,15 @@ bool repository_has_blob(struct repository *repo, enum blob_type type, const str
                          uint64_t *ret_size)
 {
     uint64_t cursor = 0;
-    struct index_place place;
+    struct index_place place = {0};
     pthread_mutex_lock(&repo->lock);
-    bool found = index_find(repo->index, type, id, &cursor, &place);
+    bool lean = repo->options.lean && type == BLOB_DATA;
+    bool found = lean ? index_has(repo->index, type, id)
+                      : index_find(repo->index, type, id, &cursor, &place);
     const struct job *job = found ? NULL : repository_queue_find(repo, type, id);
-    if (found && ret_size)
+    if (found && lean && ret_size)
+        *ret_size = REPOSITORY_SIZE_UNKNOWN;
+    else if (found && ret_size)
         *ret_size = place.plain ? place.plain : place.length - CRYPTO_OVERHEAD;
     else if (job && ret_size)
         *ret_size = job->n;

@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "store/bytes.h"
 #include "store/limits.h"
+#include "store/unpacked.h"
 
 #include <stdlib.h>
 
@@ -58,16 +59,28 @@ void repository_fail(struct repository *repo, const struct err *why)
  * These are called with the lock held, give it up while they wait for the backend, and return with
  * it. */
 
+/* The index of a lean writer takes room that packs had. */
+static bool is_crowded(const struct repository *repo)
+{
+    return repo->options.lean && index_memory(repo->index) > STORE_LEAN_INDEX;
+}
+
 static size_t target_of(const struct repository *repo, enum blob_type type)
 {
-    return type == BLOB_TREE ? MIN(STORE_TREE_PACK_TARGET, repo->options.pack_target)
-                             : repo->options.pack_target;
+    bool full = is_crowded(repo);
+    uint32_t data =
+        full ? MIN(STORE_LEAN_PACK, repo->options.pack_target) : repo->options.pack_target;
+    return type == BLOB_TREE ? MIN(full ? STORE_LEAN_PACK / 2 : STORE_TREE_PACK_TARGET, data)
+                             : data;
 }
 
 static struct pack *new_pack(struct repository *repo, enum blob_type type)
 {
-    bool again = repo->spare[type].p != NULL;
-    struct pack *pack = pack_new(type, 0, again ? 0 : target_of(repo, type) + PACK_HEADER_ROOM);
+    size_t room = target_of(repo, type) + PACK_HEADER_ROOM;
+    bool again = repo->spare[type].p && repo->spare[type].room < 2 * room;
+    if (!again)
+        buf_free(&repo->spare[type]);
+    struct pack *pack = pack_new(type, 0, again ? 0 : room);
     if (again) {
         buf_free(&pack->bytes);
         pack->bytes = repo->spare[type];
@@ -102,10 +115,12 @@ static int upload(struct repository *repo, struct pack *pack, struct err *err)
             repo->indexed_ms = clock_mono_ms();
         *vec_add(&repo->unindexed) = pack;
         repo->unindexed_blobs += pack->blobs.n;
-        buf_reset(&pack->bytes);
-        struct buf old = repo->spare[pack->type];
-        repo->spare[pack->type] = pack->bytes;
-        pack->bytes = old;
+        if (!repo->options.lean) {
+            buf_free(&repo->spare[pack->type]);
+            repo->spare[pack->type] = pack->bytes;
+            repo->spare[pack->type].n = 0;
+            pack->bytes = (struct buf){0};
+        }
         buf_free(&pack->bytes);
     } else {
         struct index_pack *p = index_pack(repo->index, pack->number);
@@ -121,15 +136,35 @@ static int upload(struct repository *repo, struct pack *pack, struct err *err)
     return r;
 }
 
+/* The text of all packs, sealed: piece by piece, for it is ten times as long as what comes out. */
+static int seal_index(struct repository *repo, struct work *w, struct pack **packs, size_t n,
+                      struct err *err)
+{
+    struct unpacked_writer *writer = unpacked_begin_sealing(&repo->key, repo->config.version, w);
+    struct buf text CLEANUP(buf_free) = {0};
+    index_text_begin(&text);
+    for (size_t i = 0; i < n; i++) {
+        index_text_pack(&text, packs[i]);
+        unpacked_add(writer, text.p + (i > 0), text.n - (i > 0));
+        buf_reset(&text);
+        buf_putc(&text, ' '); /* not the beginning: a comma comes first */
+    }
+    buf_reset(&text);
+    index_text_end(&text);
+    unpacked_add(writer, text.p, text.n);
+    return unpacked_end_sealing(writer, &w->sealed, err);
+}
+
 static int send_index(struct repository *repo, struct pack **packs, size_t n, struct err *err)
 {
-    struct buf text CLEANUP(buf_free) = {0};
     struct store_id id;
-    index_text_begin(&text);
-    for (size_t i = 0; i < n; i++)
-        index_text_pack(&text, packs[i]);
-    index_text_end(&text);
-    if (repository_save_file(repo, BACKEND_INDEX, buf_view(&text), &id, err) < 0)
+    struct work *w = repository_take_work(repo);
+    int r = seal_index(repo, w, packs, n, err);
+    if (r == 0)
+        r = repository_save_sealed(repo, BACKEND_INDEX, &w->sealed, &id, err);
+    buf_free(&w->sealed);
+    repository_give_work(repo, w);
+    if (r < 0)
         return err_wrap(err, "writing an index file");
     repository_know_index(repo, &id);
     pthread_mutex_lock(&repo->index_lock);
@@ -194,15 +229,13 @@ int repository_send_packs(struct repository *repo, struct pack *full[2], struct 
 
 static bool is_known(struct repository *repo, enum blob_type type, const struct store_id *id)
 {
-    uint64_t cursor = 0;
-    struct index_place place;
-    return index_find(repo->index, type, id, &cursor, &place);
+    return index_has(repo->index, type, id);
 }
 
 /* Takes off the open pack, once one more may be uploaded. */
 static struct pack *take_off(struct repository *repo, enum blob_type type)
 {
-    unsigned most = repo->options.uploads ? repo->options.uploads : UPLOADS;
+    unsigned most = is_crowded(repo) ? 1 : repo->options.uploads ? repo->options.uploads : UPLOADS;
     while (repo->queue.threads_n && repo->queue.uploads >= most && !repo->failed)
         pthread_cond_wait(&repo->queue.moved, &repo->lock);
     struct pack *pack = TAKE(repo->open[type]);

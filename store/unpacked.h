@@ -12,6 +12,15 @@
 int unpacked_seal(const struct crypto_key *key, unsigned version, struct work *w, str text,
                   struct buf *out, struct err *err) must_check;
 
+/* The same of a text that comes in pieces. */
+struct unpacked_writer;
+struct unpacked_writer *unpacked_begin_sealing(const struct crypto_key *key, unsigned version,
+                                               struct work *w);
+void unpacked_add(struct unpacked_writer *writer, const char *p, size_t n);
+/* Ends and frees it. */
+int unpacked_end_sealing(struct unpacked_writer *writer, struct buf *out, struct err *err)
+    must_check;
+
 /* Replaces *out by the text, at most `max` bytes. ERR_UNAUTHORIZED, ERR_CORRUPT, ERR_UNSUPPORTED.
  */
 int unpacked_open(const struct crypto_key *key, struct work *w, const void *p, size_t n, size_t max,

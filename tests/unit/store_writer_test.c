@@ -9,6 +9,7 @@
 
 #include "core/vec.h"
 #include "store/compress.h"
+#include "store/idset.h"
 #include "store/limits.h"
 #include "store/stream.h"
 #include "store/verify.h"
@@ -286,6 +287,69 @@ static void test_probe(void **state)
     work_free(w);
 }
 
+/* ---- lean ---- */
+
+static void test_idset(void **state)
+{
+    (void)state;
+    enum { N = 200000 };
+    struct idset *set = idset_new();
+    struct store_id id;
+    for (uint64_t i = 0; i < N; i++) {
+        fill_splitmix(i, id.b, sizeof id.b);
+        assert_true(idset_add(set, &id));
+        assert_false(idset_add(set, &id));
+    }
+    assert_int_equal(idset_count(set), N);
+    for (uint64_t i = 0; i < 2 * N; i++) {
+        fill_splitmix(i, id.b, sizeof id.b);
+        assert_int_equal(idset_has(set, &id), i < N);
+        id.b[15] ^= 1; /* the last of 128 bits */
+        assert_false(idset_has(set, &id));
+    }
+    idset_free(set);
+    set = idset_new(); /* all in one bucket, in both orders */
+    memset(&id, 7, sizeof id);
+    for (uint64_t i = 0; i < 3000; i++) {
+        uint64_t x = i % 2 ? i : 1000000 - i;
+        memcpy(id.b + 2, &x, sizeof x);
+        assert_true(idset_add(set, &id));
+    }
+    assert_int_equal(idset_count(set), 3000);
+    idset_free(set);
+}
+
+/* A lean writer stores what another one does, knows what is there, and says what it cannot do. */
+static void test_lean(void **state)
+{
+    struct fixture *f = *state;
+    struct store_ids ids = {0};
+    struct buf out CLEANUP(buf_free) = {0};
+    struct repository_stats stats;
+    struct err err;
+    uint64_t size = 0;
+    struct repository_options options = small;
+    options.lean = true;
+    open_writer(f, &options);
+    assert_int_equal(save_some(f->repo, 1, &ids, &err), 0);
+    open_writer(f, &options); /* what an index file says */
+    for (size_t i = 0; i < ids.n; i++) {
+        assert_true(repository_has_blob(f->repo, BLOB_DATA, &ids.p[i], &size));
+        assert_true(size == REPOSITORY_SIZE_UNKNOWN);
+        assert_false(repository_has_blob(f->repo, BLOB_TREE, &ids.p[i], NULL));
+    }
+    assert_int_equal(repository_load_blob(f->repo, BLOB_DATA, &ids.p[0], &out, &err), -1);
+    assert_int_equal(err.kind, ERR_UNSUPPORTED);
+    ids.n = 0;
+    assert_int_equal(save_some(f->repo, 1, &ids, &err), 0);
+    repository_get_stats(f->repo, &stats);
+    assert_int_equal(stats.blobs_new[BLOB_DATA], 0);
+    open_writer(f, NULL);
+    for (size_t i = 0; i < ids.n; i++)
+        assert_int_equal(repository_load_blob(f->repo, BLOB_DATA, &ids.p[i], &out, &err), 0);
+    vec_free(&ids);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +359,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_close, setup, teardown),
         cmocka_unit_test_setup_teardown(test_big, setup, teardown),
         cmocka_unit_test(test_probe),
+        cmocka_unit_test(test_idset),
+        cmocka_unit_test_setup_teardown(test_lean, setup, teardown),
     };
     return cmocka_run_group_tests_name("store_writer", tests, NULL, NULL);
 }
