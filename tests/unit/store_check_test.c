@@ -17,7 +17,7 @@ struct fixture {
     struct backend *backend;
     struct repository *repo;
     struct store_id tree, snapshot;
-    char last[256]; /* the last damage that was told */
+    char all[4096]; /* the damage that was told */
     size_t told;
 };
 
@@ -79,13 +79,15 @@ static void finding(void *ctx, const struct check_finding *found)
     if (found->severity != CHECK_DAMAGE)
         return;
     f->told++;
-    snprintf(f->last, sizeof f->last, "%s", found->text);
+    size_t n = strlen(f->all);
+    snprintf(f->all + n, sizeof f->all - n, "%s\n", found->text);
 }
 
 static int check_all(struct fixture *f, struct check_result *ret, struct err *err)
 {
     struct check_options options = {.read = {.what = CHECK_ALL}, .finding = finding, .ctx = f};
     f->told = 0;
+    f->all[0] = '\0';
     return check_run(f->repo, &options, ret, err);
 }
 
@@ -233,6 +235,13 @@ static void other_id(struct pack_blob *b, uint32_t *o, size_t n)
         b[0].id.b[0] ^= 1;
 }
 
+static void other_type(struct pack_blob *b, uint32_t *o, size_t n)
+{
+    (void)o;
+    if (n > 1)
+        b[0].type = b[0].type == BLOB_DATA ? BLOB_TREE : BLOB_DATA;
+}
+
 static void test_lying_index(void **state)
 {
     static const struct {
@@ -245,6 +254,7 @@ static void test_lying_index(void **state)
         {swap_lengths, true, NULL, "lengths that make the same size"},
         {other_plain, true, NULL, "another length of the plaintext"},
         {other_id, true, NULL, "another blob"},
+        {other_type, true, NULL, "a tree that is data"},
         {move_offset, false, NULL, "two that say different things"},
         {other_id, false, NULL, "two that name different blobs"},
     };
@@ -260,6 +270,9 @@ static void test_lying_index(void **state)
             fail_msg("%s: no damage found", cases[i].why);
         struct fixture *f = own;
         assert_int_equal(f->told, r.damages);
+        if (cases[i].says && !strstr(f->all, cases[i].says))
+            fail_msg("%s: '%s' was not told: %s", cases[i].why, cases[i].says, f->all);
+        assert_int_equal(r.hints > 0, cases[i].change == other_type || !cases[i].replace);
         assert_int_equal(r.hurt_n, 1);
         assert_true(store_id_equal(&r.hurt[0], &f->snapshot));
         check_result_free(&r);
