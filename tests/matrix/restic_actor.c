@@ -24,9 +24,10 @@ static unsigned backups, total_backups, total_prunes;
 
 /* Older restic tries for minutes to read a lock that is gone since it listed them: the list and
  * what it reads of it are one step. */
-static void begins(const char *method, const char *url)
+static bool begins(const char *method, const char *url)
 {
-    schedule_request(restic, streq(method, "GET") && str_starts(str_of(url), "/repo/locks/"));
+    return schedule_request(restic,
+                            streq(method, "GET") && str_starts(str_of(url), "/repo/locks/"));
 }
 
 static void ends(void)
@@ -108,8 +109,10 @@ void restic_actor_run(struct actor *a)
     write_input(input);
     schedule_process(a);
     int status = 1;
-    for (int i = 0; status != 0 && i < TRIES; i++)
+    for (int i = 0; status != 0 && i < TRIES; i++) {
         status = run_once(backs_up ? backup : prune, input);
+        schedule_process(a);
+    }
     unlink(input);
     backups += status == 0 && backs_up;
     total_backups += status == 0 && backs_up;

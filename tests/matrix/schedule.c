@@ -129,21 +129,29 @@ void schedule_process(struct actor *a)
 {
     pthread_mutex_lock(&now.mutex);
     a->external = true;
+    a->processes++;
+    a->waiting = a->granted = 0;
+    a->goes_on = false;
     pthread_cond_broadcast(&now.changed);
     pthread_mutex_unlock(&now.mutex);
 }
 
-void schedule_request(struct actor *a, bool goes_on)
+bool schedule_request(struct actor *a, bool goes_on)
 {
     pthread_mutex_lock(&now.mutex);
+    int process = a->processes;
     a->waiting++;
     pthread_cond_broadcast(&now.changed);
-    while (a->granted == 0)
+    while (a->processes == process && a->granted == 0)
         pthread_cond_wait(&now.changed, &now.mutex);
-    a->granted--;
-    a->waiting--;
-    a->goes_on = goes_on;
+    bool is_there = a->processes == process;
+    if (is_there) {
+        a->granted--;
+        a->waiting--;
+        a->goes_on = goes_on;
+    }
     pthread_mutex_unlock(&now.mutex);
+    return is_there;
 }
 
 void schedule_request_end(struct actor *a)
@@ -158,13 +166,16 @@ void schedule_request_end(struct actor *a)
 static void step_process(struct actor *a)
 {
     do {
-        while (a->waiting == 0 && a->state != ACTOR_ENDED)
+        int process = a->processes;
+        while (a->waiting == 0 && a->processes == process && a->state != ACTOR_ENDED)
             pthread_cond_wait(&now.changed, &now.mutex);
         int done = a->done;
         a->calls_n++;
-        a->granted += a->state != ACTOR_ENDED;
+        if (a->processes != process || a->state == ACTOR_ENDED)
+            return;
+        a->granted++;
         pthread_cond_broadcast(&now.changed);
-        while (a->done == done && a->state != ACTOR_ENDED)
+        while (a->done == done && a->processes == process && a->state != ACTOR_ENDED)
             pthread_cond_wait(&now.changed, &now.mutex);
     } while (a->goes_on && a->state != ACTOR_ENDED);
 }

@@ -41,7 +41,7 @@ struct actor {
 
     /* Of a process: requests that wait, that may go on, that are done. */
     bool external, goes_on;
-    int waiting, granted, done;
+    int waiting, granted, done, processes;
 
     /* What came of it. */
     int r;
@@ -55,12 +55,14 @@ struct actor {
 /* Called by an actor that begins again from nothing. */
 void actor_forget_lists(struct actor *a);
 
-/* From now on the actor is a process: it runs, but for its requests. */
+/* From now on the actor is a process: it runs, but for its requests. Called again where it has
+ * ended: what it has asked for is not answered any more. */
 void schedule_process(struct actor *a);
 
 /* Stops the calling thread until it is the turn of this process's next request; _end lets the
- * others go on, unless `goes_on`: then the process has the next turn too. */
-void schedule_request(struct actor *a, bool goes_on);
+ * others go on, unless `goes_on`: then the process has the next turn too. False: the process has
+ * ended. */
+bool schedule_request(struct actor *a, bool goes_on) must_check;
 void schedule_request_end(struct actor *a);
 
 /* Who goes on, of those that can: an index into actors. */

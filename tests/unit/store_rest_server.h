@@ -22,8 +22,9 @@ static struct server {
     int lose_answers;      /* that many POSTs more do their work and are answered 500 */
     bool short_ranges, ignore_range, deny_rewrites;
     int requests;
-    /* Around each request, without the lock; may be NULL. */
-    void (*begins)(const char *method, const char *url), (*ends)(void);
+    /* Around each request, without the lock; false ends its connection. May be NULL, both. */
+    bool (*begins)(const char *method, const char *url);
+    void (*ends)(void);
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static inline enum MHD_Result answer_as(struct MHD_Connection *c, unsigned status, const char *p,
@@ -162,8 +163,8 @@ static inline enum MHD_Result handle(void *cls, struct MHD_Connection *c, const 
         *upload_n = 0;
         return MHD_YES;
     }
-    if (server.begins)
-        server.begins(method, url);
+    if (server.begins && !server.begins(method, url))
+        return MHD_NO;
     pthread_mutex_lock(&server.lock);
     enum MHD_Result r = serve(c, url, method, body);
     pthread_mutex_unlock(&server.lock);
