@@ -87,7 +87,7 @@ fresh; flip "$late" -1
 compare "flipped length of a header" 1 "header of [0-9]+ bytes is impossible" 0 --read-data
 fresh; for p in $(tree_packs); do flip "$p" 20; flip "$p" 200; done
 compare "flipped trees" 1 "tree [0-9a-f]+ cannot be read" 2
-fresh; flip "$(find "$work/repo/index" -type f | head -1)" 60
+fresh; flip "$work/repo/index/$(index_of)" 60
 compare "flipped byte in an index" 1 "index [0-9a-f]+: " 2
 fresh; rm "$work/repo/index/$(index_of)"
 compare "missing index" 1 "is in no index" 2
