@@ -10,6 +10,7 @@
 #include "store/tree.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* Exit codes beside those of cli.h: restic's own. */
 enum { REPO_MISSING = 10, REPO_LOCKED = 11, REPO_WRONG_PASSWORD = 12 };
@@ -76,7 +77,8 @@ enum repo_use {
     REPO_DELETE    /* no lock of its own: the store's function takes it */
 };
 
-/* An open repository, locked as its use demands. The lock is refreshed by a thread. */
+/* An open repository, locked as its use demands. A thread refreshes the lock, and removes it when
+ * SIGINT, SIGTERM or SIGHUP ends the process. */
 struct repo_session {
     struct backend *backend;
     struct repository *repo;
@@ -85,10 +87,9 @@ struct repo_session {
     int code; /* of the failure of repo_open, or 0 */
     bool json;
     int64_t wait_until, pause; /* of --retry-lock; monotonic ms */
-    pthread_t refresher;
-    bool refreshing, ending;
-    pthread_mutex_t mutex;
-    pthread_cond_t wake;
+    pthread_t keeper;
+    bool has_keeper;
+    atomic_bool ending, interrupted;
 };
 
 /* The place's backend and password (malloc'd). INVALID says which option or variable is missing. */

@@ -1,5 +1,6 @@
 /* Finding a repository, opening it, locking it. */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <termios.h>
@@ -14,6 +15,7 @@
 enum { SECRET_FILE_MAX = 64 << 10, CA_FILE_MAX = 1 << 20, COMMAND_SECONDS = 300 };
 /* restic: cmd/restic/lock.go. */
 enum { RETRY_FIRST_MS = 5000, RETRY_MOST_MS = 60000, MIB = 1 << 20, PACK_MIB_MAX = 128 };
+enum { SIGNAL_EXIT = 128 };
 
 /* ---- passwords ---- */
 
@@ -210,6 +212,8 @@ int repo_place_open(const struct repo_place *place, struct backend **ret, char *
 static int confirm(void *ctx, struct err *err)
 {
     struct repo_session *s = ctx;
+    if (atomic_load(&s->interrupted))
+        return err_set(err, ERR_CANCELLED, "interrupted");
     return s->lock ? lock_confirm(s->lock, err) : 0;
 }
 
@@ -283,11 +287,36 @@ struct lock_options repo_lock_options(struct repo_session *s)
     return (struct lock_options){.hostname = s->host, .username = getenv("USER")};
 }
 
+static void add_unless_ignored(sigset_t *set, int number)
+{
+    struct sigaction is;
+    if (sigaction(number, NULL, &is) == 0 && is.sa_handler != SIG_IGN)
+        sigaddset(set, number);
+}
+
+/* SIGTERM also wakes the keeper. The others may be ignored on purpose: nohup, `&` in a script. */
+static void ending_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    add_unless_ignored(set, SIGINT);
+    add_unless_ignored(set, SIGHUP);
+}
+
+/* Without a lock a signal simply ends the process, also while it is blocked for the keeper. */
 static void wait_ms(int64_t ms)
 {
     struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    while (nanosleep(&t, &t) < 0 && errno == EINTR)
-        ;
+    sigset_t blocked, set;
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    if (!sigismember(&blocked, SIGTERM)) {
+        nanosleep(&t, NULL);
+        return;
+    }
+    ending_signals(&set);
+    int number = sigtimedwait(&set, NULL, &t);
+    if (number > 0)
+        _exit(SIGNAL_EXIT + number);
 }
 
 bool repo_wait_for_lock(struct repo_session *s, const struct err *err)
@@ -315,21 +344,34 @@ static int take_lock(struct repo_session *s, bool exclusive, struct err *err)
     return r;
 }
 
-static void *refresh(void *ctx)
+/* From here on the hooks refuse index and snapshot: nobody relies on the lock any more. */
+static void end_by_signal(struct repo_session *s, int number)
+{
+    struct err ignored;
+    atomic_store(&s->interrupted, true);
+    struct backend_file file = {BACKEND_LOCK, *lock_id(s->lock)};
+    if (backend_remove(s->backend, &file, &ignored) < 0)
+        fprintf(stderr, "\nthe lock is left behind: %s\n", ignored.msg);
+    progress_clear();
+    _exit(SIGNAL_EXIT + number);
+}
+
+static void *keep(void *ctx)
 {
     struct repo_session *s = ctx;
-    pthread_mutex_lock(&s->mutex);
-    while (!s->ending) {
-        struct timespec t;
+    sigset_t set;
+    ending_signals(&set);
+    for (bool lost = false;;) {
+        struct timespec t = {.tv_sec = LOCK_REFRESH_MS / 1000};
         struct err why; /* the next write sees it too, by lock_confirm */
-        clock_gettime(CLOCK_REALTIME, &t);
-        t.tv_sec += LOCK_REFRESH_MS / 1000;
-        if (pthread_cond_timedwait(&s->wake, &s->mutex, &t) == ETIMEDOUT &&
-            lock_refresh(s->lock, &why) < 0 && why.kind == ERR_GONE)
-            break;
+        int number = sigtimedwait(&set, NULL, &t);
+        if (atomic_load(&s->ending))
+            return NULL;
+        if (number > 0)
+            end_by_signal(s, number);
+        else if (errno == EAGAIN && !lost)
+            lost = lock_refresh(s->lock, &why) < 0 && why.kind == ERR_GONE;
     }
-    pthread_mutex_unlock(&s->mutex);
-    return NULL;
 }
 
 static int lock_session(struct repo_session *s, const struct repo_place *place, enum repo_use use,
@@ -342,14 +384,18 @@ static int lock_session(struct repo_session *s, const struct repo_place *place, 
         return err_set(err, ERR_INVALID, "--retry-lock %s: no duration such as 5m",
                        place->retry_lock);
     s->wait_until = clock_mono_ms() + patience;
+    if (use == REPO_DELETE)
+        progress_end_by_signal(); /* at a place where all is whole */
     if (use == REPO_UNLOCKED || use == REPO_DELETE || (reads && place->no_lock))
         return 0;
-    if (take_lock(s, exclusive, err) < 0)
-        return -1;
-    pthread_mutex_init(&s->mutex, NULL);
-    pthread_cond_init(&s->wake, NULL);
-    s->refreshing = pthread_create(&s->refresher, NULL, refresh, s) == 0;
-    return 0;
+    sigset_t set;
+    ending_signals(&set);
+    pthread_sigmask(SIG_BLOCK, &set, NULL); /* before there is a lock file; the keeper takes them */
+    int r = take_lock(s, exclusive, err);
+    s->has_keeper = r == 0 && pthread_create(&s->keeper, NULL, keep, s) == 0;
+    if (!s->has_keeper)
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return r;
 }
 
 int repo_open(struct repo_session *s, const struct repo_place *place, enum repo_use use,
@@ -364,12 +410,10 @@ int repo_open(struct repo_session *s, const struct repo_place *place, enum repo_
 void repo_close(struct repo_session *s)
 {
     struct err ignored;
-    if (s->refreshing) {
-        pthread_mutex_lock(&s->mutex);
-        s->ending = true;
-        pthread_cond_signal(&s->wake);
-        pthread_mutex_unlock(&s->mutex);
-        pthread_join(s->refresher, NULL);
+    if (s->has_keeper) {
+        atomic_store(&s->ending, true);
+        pthread_kill(s->keeper, SIGTERM);
+        pthread_join(s->keeper, NULL);
     }
     if (s->lock)
         (void)lock_release(s->lock, &ignored);
@@ -377,7 +421,10 @@ void repo_close(struct repo_session *s)
         repository_close(s->repo);
     if (s->backend)
         backend_close(s->backend);
-    *s = (struct repo_session){0};
+    s->lock = NULL;
+    s->repo = NULL;
+    s->backend = NULL;
+    s->has_keeper = false;
 }
 
 int repo_fail(const struct repo_session *s, const char *verb, const struct err *err)

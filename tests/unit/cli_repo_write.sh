@@ -189,5 +189,21 @@ code 0 unlock
 cp "$(find repo.whole/index -type f | head -1)" "repo/locks/$(printf '00%.0s' $(seq 32))" # nothing readable
 code 0 unlock --remove-all
 [ -z "$(ls -A repo/locks)" ] || fail "unlock --remove-all left a lock"
+# ---- a signal ends a command, and takes its lock away
+head -c 3000000 /dev/urandom >tree/large
+code 0 backup "$work/tree"
+for signal in HUP TERM; do
+    rm -f blocked; mkfifo blocked
+    "$gleaner" repo dump latest "$work/tree/large" >blocked & # nobody reads
+    pid=$!
+    exec 8<blocked
+    for _ in $(seq 400); do [ -n "$(ls -A repo/locks)" ] && break; sleep 0.05; done
+    [ -n "$(ls -A repo/locks)" ] || fail "dump took no lock"
+    status=0
+    kill -$signal $pid; wait $pid || status=$?
+    exec 8<&-
+    [ $status -gt 128 ] || fail "SIG$signal: exit code $status"
+    [ -z "$(ls -A repo/locks)" ] || fail "SIG$signal left a lock"
+done
 whole "at the end"
 echo "cli_repo_write: $policies policies keep what restic keeps; forget, prune, tag, key and unlock are judged by restic"
