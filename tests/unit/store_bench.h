@@ -47,6 +47,22 @@ static const char application[] =
     "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'hand','namespace':'app'},'data':{'a':"
     "'YQ=='}}]";
 
+/* Time that passes while nobody waits for it. */
+static int64_t ahead_ms;
+
+static int64_t wall_ahead(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + ahead_ms;
+}
+
+static void pass(int64_t ms)
+{
+    ahead_ms += ms;
+    clock_override_wall(wall_ahead);
+}
+
 struct bench {
     struct fake_child *fake;
     struct kube *kube;
