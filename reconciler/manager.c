@@ -1,6 +1,7 @@
 #include "reconciler/manager.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -449,6 +450,10 @@ int controller_main(int argc, char **argv)
     snprintf(threads, sizeof threads, "%u", m.threads);
     setenv("UV_THREADPOOL_SIZE", threads, 1);
     signal(SIGPIPE, SIG_IGN);
+    /* Many threads, but not a heap for each; what is big (32 MiB for scrypt) goes back at once. */
+    mallopt(M_ARENA_MAX, 2);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
     m.queue = queue_new();
     m.cx.program = own_path();
     m.cx.engine_namespaces = split_names(o.engine_namespaces);
