@@ -69,12 +69,14 @@ settled() { # nothing is under way: what is there must be exact, and the same on
     suspend false
     return $result
 }
+last_turn() { kubectl -n gleaner-system get schedule $schedule -o jsonpath='{.status.lastScheduleTime}'; }
+turned_since() { ! same "$1" "$(last_turn)" >/dev/null; }
 
 one_completed() { of_schedule | jq -e '[.items[] | select(.status.phase == "Completed")] | length > 0' >/dev/null; }
 must "the first Backup is Completed" wait_for "a Backup" 240 one_completed
 end_at=$((SECONDS + minutes * 60)) turn=0 restores=0 fresh=0
 while [ $SECONDS -lt $end_at ]; do
-    turn=$((turn + 1))
+    turn=$((turn + 1)) before=$(last_turn)
     kubectl -n shop exec shop-0 -- sh -c 'head -c 400000 /dev/urandom >/data/ledger/fresh' </dev/null 2>/dev/null && fresh=$((fresh + 1))
     note_seen
     case $((turn % 8)) in
@@ -97,7 +99,7 @@ while [ $SECONDS -lt $end_at ]; do
         fi
         ;;
     esac
-    sleep 45
+    wait_for "the Schedule's next turn" 180 turned_since "$before" || { check "the Schedule goes on (turn $turn)" false; break; }
 done
 suspend true
 check "no Backup is under way" wait_for "ended" 180 all_ended
