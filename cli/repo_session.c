@@ -121,7 +121,6 @@ static int split_words(struct arena *a, const char *text, const char **words, si
 static int run_command(const char *command, char **ret, struct err *err)
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
-    struct buf text CLEANUP(buf_free) = {0};
     const char *words[64] = {"/usr/bin/env"}; /* finds it on PATH */
     if (split_words(a, command, words + 1, ARRAY_LEN(words) - 1, err) < 0)
         return -1;
