@@ -10,6 +10,7 @@
 struct row {
     struct recorded r;
     bool ours, complete;
+    bool future; /* its time has not come: a clock was wrong when it was made, or is now */
     bool kept_by_policy, judged_by_policy;
     const char *policy_word;
 };
@@ -43,6 +44,7 @@ static void read_rows(struct judging *j)
         row->ours = recorded_read(j->a, &j->in->snapshots[i], &row->r);
         if (!row->ours)
             continue;
+        row->future = row->r.time_ms > j->in->now_ms;
         row->r.time_ms = MIN(row->r.time_ms, j->in->now_ms);
         const struct guard_backup *b = backup_of(j->in, &row->r);
         row->complete = row->r.completed && !row->r.safety && (!b || b->completed);
@@ -91,7 +93,15 @@ static const char *safety_stays(const struct judging *j, const struct row *row)
     return NULL;
 }
 
-/* The last of them in the list, where times are equal. */
+/* Of two Completed ones of a target. One of the future is older than all others: nobody knows when
+ * it was made. The last in the list, where times are equal. */
+static bool is_newer(const struct row *x, const struct row *y)
+{
+    if (x->future != y->future)
+        return y->future;
+    return x->r.time_ms != y->r.time_ms ? x->r.time_ms > y->r.time_ms : x > y;
+}
+
 static bool is_newest(const struct judging *j, const struct row *row)
 {
     if (!row->complete)
@@ -99,8 +109,7 @@ static bool is_newest(const struct judging *j, const struct row *row)
     for (size_t i = 0; i < j->in->snapshots_n; i++) {
         const struct row *other = &j->rows[i];
         if (other->ours && other->complete && other != row && same_target(&other->r, &row->r) &&
-            (other->r.time_ms > row->r.time_ms ||
-             (other->r.time_ms == row->r.time_ms && other > row)))
+            is_newer(other, row))
             return false;
     }
     return true;
@@ -145,7 +154,7 @@ static void apply_policy(struct judging *j, const struct guard_schedule *s)
     size_t n = 0;
     struct member *members = arena_alloc(j->a, (j->in->snapshots_n + 1) * sizeof *members);
     for (size_t i = 0; i < j->in->snapshots_n; i++)
-        if (is_of(s, &j->rows[i]) && j->rows[i].complete)
+        if (is_of(s, &j->rows[i]) && j->rows[i].complete && !j->rows[i].future)
             members[n++] = (struct member){j->in->snapshots[i], &j->rows[i]};
     if (n)
         qsort(members, n, sizeof *members, by_time);
@@ -244,6 +253,8 @@ static struct guard_verdict judge(const struct judging *j, size_t i)
     if (row->r.ttl_ms && in->now_ms - row->r.time_ms >= row->r.ttl_ms)
         return (struct guard_verdict){
             true, false, arena_printf(j->a, "its time to live, %s, is over", row->r.ttl)};
+    if (row->future)
+        return stay("its time is in the future, and it stays until that has come");
     return by_policy(j, row);
 }
 

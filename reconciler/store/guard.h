@@ -14,7 +14,10 @@
  * that the policy does not keep; a PartiallyFailed one goes if it is older than the oldest one that
  *      the policy keeps; safety backups of the target go likewise;
  *   9. all others stay.
- * Times in the future count as now. Completed is what the tag says and no Backup resource denies.
+ * Times in the future count as now in 4, 5 and 7. A policy neither judges nor counts a snapshot of
+ * the future: one that a wrong clock made would be the newest of its day, every day until its time
+ * has come, and the day's own would go. It is the newest Completed one only if all are of the
+ * future. Completed is what the tag says and no Backup resource denies.
  */
 #ifndef RECONCILER_STORE_GUARD_H
 #define RECONCILER_STORE_GUARD_H

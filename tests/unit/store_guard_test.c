@@ -287,17 +287,51 @@ static void one_that_its_backup_denies_is_not_complete(void **state)
     down(&b);
 }
 
-static void the_future_is_now(void **state)
+/* A clock that was wrong when one snapshot was made must not cost the ones that are made until its
+ * time has come: it takes nobody's place in a policy, and is not the newest. */
+static void one_of_the_future_costs_nobody_his_place(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 0);
+    b.schedule.policy.daily = 7;
+    size_t before = add(&b, DAY, NULL);
+    size_t today = add(&b, 0, NULL);
+    size_t future = add(&b, -DAY, NULL);
+    STAYS(before, "daily");
+    STAYS(today, "newest complete");
+    STAYS(future, "future");
+    /* It goes when people ask. */
+    b.asked[0] = b.s[future].id;
+    b.in.asked_n = 1;
+    GOES(future, "asked");
+    down(&b);
+    /* Nor does it stand for the newest. */
+    up(&b, 0);
+    size_t over = add(&b, 3 * DAY, "ttl:1d");
+    add(&b, -DAY, NULL);
+    STAYS(over, "newest complete");
+    down(&b);
+    /* The only one is the newest, whatever its time. */
+    up(&b, 0);
+    b.asked[0] = b.s[add(&b, -DAY, NULL)].id;
+    b.in.asked_n = 1;
+    STAYS(0, "newest complete");
+    down(&b);
+}
+
+static void spans_do_not_count_from_the_future(void **state)
 {
     (void)state;
     struct bench b;
     up(&b, 3);
     b.schedule.policy = (struct retention_policy){.within = {.days = 2}};
-    size_t today = add(&b, DAY, NULL);
+    size_t yesterday = add(&b, DAY, NULL);
+    add(&b, HOUR, NULL);
     size_t future = add(&b, -300 * DAY, NULL);
-    /* Counted back from a day in the future, today's would be far too old. */
-    STAYS(today, "within");
-    STAYS(future, "newest");
+    /* Counted back from a day in the future, yesterday's would be far too old. */
+    STAYS(yesterday, "within");
+    STAYS(future, "future");
     b.in.min_retention_ms = HOUR;
     STAYS(future, "minRetention");
     down(&b);
@@ -441,7 +475,8 @@ int main(void)
         cmocka_unit_test(the_young_stay),
         cmocka_unit_test(the_newest_complete_one_stays),
         cmocka_unit_test(one_that_its_backup_denies_is_not_complete),
-        cmocka_unit_test(the_future_is_now),
+        cmocka_unit_test(one_of_the_future_costs_nobody_his_place),
+        cmocka_unit_test(spans_do_not_count_from_the_future),
         cmocka_unit_test(a_ttl_ends_one),
         cmocka_unit_test(a_schedule_judges_its_own),
         cmocka_unit_test(a_partial_one_goes_behind_a_kept_one),
