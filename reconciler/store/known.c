@@ -70,7 +70,8 @@ static int seen_backup(void *ctx, const struct kube_object *o, struct err *err)
 int known_read(struct context *cx, struct arena *a, struct known *ret, struct err *err)
 {
     struct known k = {.a = a};
-    if (kube_list(cx->kube, &KUBE_BACKUP, NULL, seen_backup, &k, NULL, err) < 0) {
+    struct kube_list ours = {.ns = cx->ns};
+    if (kube_list(cx->kube, &KUBE_BACKUP, &ours, seen_backup, &k, NULL, err) < 0) {
         known_free(&k);
         return err_wrap(err, "listing Backups");
     }

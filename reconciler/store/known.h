@@ -40,7 +40,8 @@ struct known {
     VEC(struct known_backup) backups;
 };
 
-/* All Backups of the cluster. */
+/* All Backups of gleaner's namespace. Those elsewhere are nobody's: whoever may edit a namespace
+ * can make one there, with annotations that name another's snapshot and ask to forget it. */
 int known_read(struct context *cx, struct arena *a, struct known *ret, struct err *err) must_check;
 void known_free(struct known *k); /* fit for CLEANUP */
 

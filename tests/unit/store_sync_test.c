@@ -400,6 +400,33 @@ static void people_ask_and_are_answered(void **state)
 }
 
 /* A Backup at work keeps the exclusive lock away: later, and who asked is told why. */
+/* Whoever may edit a namespace may make Backups there. Such a one says nothing of what gleaner has
+ * stored, whatever it calls itself. */
+static void a_backup_elsewhere_speaks_for_nobody(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct kube_object o;
+    struct err err;
+    bench_up(&b, NULL);
+    post(&b, application);
+    back_up(&b, "one", "");
+    back_up(&b, "two", "");
+    assert_int_equal(kube_get(b.kube, b.a, &KUBE_BACKUP, "gleaner-system", "one", &o, &err), 0);
+    post(&b, arena_printf(b.a,
+                          "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{"
+                          "'name':'one','namespace':'app','annotations':{"
+                          "'gleaner.dev/backup-uid':'%s','gleaner.dev/request':'forget:1'}},"
+                          "'spec':{'storeRef':{'name':'local'},'target':{'kind':'Kustomization',"
+                          "'namespace':'flux-system','name':'app'}}}]",
+                          o.uid));
+    assert_int_equal(retain(&b).forgotten, 0);
+    delete (&b, "one");
+    assert_int_equal(sync_now(&b, 1).made, 1);
+    assert_true(there(&b, "one"));
+    bench_down(&b, true);
+}
+
 static void a_busy_repository_is_tried_again(void **state)
 {
     (void)state;
@@ -463,6 +490,7 @@ int main(void)
         cmocka_unit_test(retention_forgets_and_sync_agrees),
         cmocka_unit_test(nothing_that_is_deleted_deletes_data),
         cmocka_unit_test(people_ask_and_are_answered),
+        cmocka_unit_test(a_backup_elsewhere_speaks_for_nobody),
         cmocka_unit_test(a_busy_repository_is_tried_again),
         cmocka_unit_test(a_reader_forgets_nothing),
     };
