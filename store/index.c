@@ -64,7 +64,7 @@ void index_free(struct index *ix)
 void index_make_lean(struct index *ix)
 {
     if (!ix->known)
-        ix->known = idset_new();
+        ix->known = idset_new(STORE_LEAN_IDS);
 }
 
 size_t index_blobs(const struct index *ix)

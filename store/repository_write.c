@@ -249,6 +249,7 @@ static bool has_room(struct repository *repo, enum blob_type type, size_t sealed
     size_t target = target_of(repo, type);
     const struct pack *open = repo->open[type];
     return !open || (pack_fits(open, sealed_n) && open->bytes.n < target &&
+                     open->blobs.n < STORE_PACK_BLOBS &&
                      (open->bytes.n < target / 2 || open->bytes.n + sealed_n <= target));
 }
 
@@ -272,7 +273,7 @@ int repository_add_sealed(struct repository *repo, enum blob_type type, const st
               &(struct index_place){pack->number, offset, (uint32_t)sealed->n, plain});
     repo->stats.blobs_new[type]++;
     repo->stats.bytes_new[type] += n;
-    if (pack->bytes.n >= target_of(repo, type) && !full[0])
+    if ((pack->bytes.n >= target_of(repo, type) || pack->blobs.n >= STORE_PACK_BLOBS) && !full[0])
         full[1] = take_off(repo, type);
     return 0;
 }

@@ -273,6 +273,27 @@ static void test_big(void **state)
     }
 }
 
+/* A pack of tiny blobs ends before its header is big. */
+static void test_tiny(void **state)
+{
+    struct fixture *f = *state;
+    enum { BLOBS = 2 * STORE_PACK_BLOBS + 1 };
+    struct repository_options options = {.threads = 2};
+    struct repository_stats stats;
+    struct store_id id;
+    struct err err;
+    open_writer(f, &options);
+    for (uint32_t i = 0; i < BLOBS; i++)
+        assert_int_equal(repository_save_blob(f->repo, BLOB_DATA, &i, sizeof i, &id, NULL, &err),
+                         0);
+    assert_int_equal(repository_flush(f->repo, &err), 0);
+    repository_get_stats(f->repo, &stats);
+    assert_int_equal(stats.packs, 3);
+    open_writer(f, NULL);
+    repository_get_stats(f->repo, &stats);
+    assert_int_equal(stats.index_blobs, BLOBS);
+}
+
 static void test_probe(void **state)
 {
     (void)state;
@@ -293,7 +314,7 @@ static void test_idset(void **state)
 {
     (void)state;
     enum { N = 200000 };
-    struct idset *set = idset_new();
+    struct idset *set = idset_new(N);
     struct store_id id;
     for (uint64_t i = 0; i < N; i++) {
         fill_splitmix(i, id.b, sizeof id.b);
@@ -308,14 +329,43 @@ static void test_idset(void **state)
         assert_false(idset_has(set, &id));
     }
     idset_free(set);
-    set = idset_new(); /* all in one bucket, in both orders */
+    set = idset_new(N); /* all in one bucket, in both orders, merged several times */
     memset(&id, 7, sizeof id);
-    for (uint64_t i = 0; i < 3000; i++) {
+    for (uint64_t i = 0; i < N; i++) {
         uint64_t x = i % 2 ? i : 1000000 - i;
         memcpy(id.b + 2, &x, sizeof x);
         assert_true(idset_add(set, &id));
     }
-    assert_int_equal(idset_count(set), 3000);
+    for (uint64_t i = 0; i < N; i++) {
+        uint64_t x = i % 2 ? i : 1000000 - i;
+        memcpy(id.b + 2, &x, sizeof x);
+        assert_true(idset_has(set, &id));
+        assert_false(idset_add(set, &id));
+    }
+    assert_int_equal(idset_count(set), N);
+    idset_free(set);
+}
+
+/* What it has no room for, it does not have; what it has costs 14 bytes. */
+static void test_idset_most(void **state)
+{
+    (void)state;
+    enum { MOST = 100000 };
+    struct idset *set = idset_new(MOST);
+    size_t empty = idset_memory(set);
+    struct store_id id = {{0}};
+    assert_false(idset_add(set, &id)); /* nobody's hash */
+    assert_false(idset_has(set, &id));
+    for (uint64_t i = 0; i < 2 * MOST; i++) {
+        fill_splitmix(i, id.b, sizeof id.b);
+        assert_int_equal(idset_add(set, &id), i < MOST);
+    }
+    for (uint64_t i = 0; i < 2 * MOST; i++) {
+        fill_splitmix(i, id.b, sizeof id.b);
+        assert_int_equal(idset_has(set, &id), i < MOST);
+    }
+    assert_int_equal(idset_count(set), MOST);
+    assert_true(idset_memory(set) - empty <= 14 * (size_t)MOST);
     idset_free(set);
 }
 
@@ -360,6 +410,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_big, setup, teardown),
         cmocka_unit_test(test_probe),
         cmocka_unit_test(test_idset),
+        cmocka_unit_test(test_idset_most),
+        cmocka_unit_test_setup_teardown(test_tiny, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lean, setup, teardown),
     };
     return cmocka_run_group_tests_name("store_writer", tests, NULL, NULL);
