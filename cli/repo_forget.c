@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cli/repo_prune.h"
+#include "core/clock.h"
 #include "store/gojson.h"
 #include "store/prune.h"
 #include "store/retention.h"
@@ -188,7 +189,9 @@ static int judge_group(struct forgetting *f, const char *key, const struct snaps
     struct retention_verdict *verdicts = arena_alloc(f->a, n * sizeof *verdicts);
     bool empty = retention_policy_is_empty(&f->policy);
     size_t kept = 0;
-    retention_apply(&f->policy, list, n, f->a, verdicts);
+    int64_t now = clock_wall_ms();
+    retention_apply(&f->policy, list, n, (struct timespec){now / 1000, now % 1000 * 1000000}, f->a,
+                    verdicts);
     for (size_t i = 0; i < n; i++) {
         if (empty) /* --unsafe-allow-remove-all */
             verdicts[i] = (struct retention_verdict){false, ""};

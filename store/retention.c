@@ -175,10 +175,16 @@ struct rules {
     struct span_rule spans[5];
 };
 
+/* newest: NULL if there is none that spans could count back from. */
+static struct timespec from_of(const struct snapshot *newest, const struct retention_span *span)
+{
+    return newest ? span_before(newest, span) : (struct timespec){INT64_MIN, 0};
+}
+
 static void begin(struct rules *r, const struct retention_policy *p, const struct snapshot *newest)
 {
     *r = (struct rules){.policy = p,
-                        .within_from = span_before(newest, &p->within),
+                        .within_from = from_of(newest, &p->within),
                         .counts = {{"last snapshot", ALWAYS, p->last, NO_BUCKET},
                                    {"hourly snapshot", HOUR, p->hourly, NO_BUCKET},
                                    {"daily snapshot", DAY, p->daily, NO_BUCKET},
@@ -191,7 +197,7 @@ static void begin(struct rules *r, const struct retention_policy *p, const struc
                                   {"monthly within", MONTH, &p->within_monthly, {0}, NO_BUCKET},
                                   {"yearly within", YEAR, &p->within_yearly, {0}, NO_BUCKET}}};
     for (size_t i = 0; i < ARRAY_LEN(r->spans); i++)
-        r->spans[i].from = span_before(newest, r->spans[i].span);
+        r->spans[i].from = from_of(newest, r->spans[i].span);
 }
 
 static void begin_reason(struct buf *reasons)
@@ -274,13 +280,17 @@ static void judge(struct rules *r, const struct snapshot *s, size_t number, bool
 }
 
 void retention_apply(const struct retention_policy *policy, const struct snapshot *snapshots,
-                     size_t n, struct arena *a, struct retention_verdict *ret_verdicts)
+                     size_t n, struct timespec now, struct arena *a,
+                     struct retention_verdict *ret_verdicts)
 {
     struct buf reasons CLEANUP(buf_free) = {0};
     struct rules rules;
+    size_t past = n;
     if (n == 0)
         return;
-    begin(&rules, policy, &snapshots[n - 1]);
+    while (past && !is_after(&now, &snapshots[past - 1].time))
+        past--;
+    begin(&rules, policy, past ? &snapshots[past - 1] : NULL);
     bool empty = retention_policy_is_empty(policy);
     for (size_t number = 0; number < n; number++) {
         size_t i = n - 1 - number;

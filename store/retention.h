@@ -38,9 +38,11 @@ struct retention_verdict {
 };
 
 /* One verdict for each snapshot of one group, which come oldest first (as snapshot_list_all gives
- * them). Spans count back from the newest of them. An empty policy keeps all. Hours and days are
- * those of the zone that a snapshot's time was written in (snapshot.zone). */
+ * them). Spans count back from the newest of them that is older than `now`: all others are within,
+ * if none is. An empty policy keeps all. Hours and days are those of the zone that a snapshot's
+ * time was written in (snapshot.zone). */
 void retention_apply(const struct retention_policy *policy, const struct snapshot *snapshots,
-                     size_t n, struct arena *a, struct retention_verdict *ret_verdicts);
+                     size_t n, struct timespec now, struct arena *a,
+                     struct retention_verdict *ret_verdicts);
 
 #endif

@@ -165,7 +165,8 @@ static void apply_policy(struct judging *j, const struct guard_schedule *s)
         list[i].time = (struct timespec){members[i].row->r.time_ms / 1000,
                                          members[i].row->r.time_ms % 1000 * 1000000};
     }
-    retention_apply(&s->policy, list, n, j->a, verdicts);
+    /* All of them are of the past: the newest counts. */
+    retention_apply(&s->policy, list, n, (struct timespec){INT64_MAX, 0}, j->a, verdicts);
     for (size_t i = 0; i < n; i++) {
         members[i].row->judged_by_policy = true;
         members[i].row->kept_by_policy = verdicts[i].keep;

@@ -61,6 +61,8 @@ static struct snapshot at(const char *time)
     return s;
 }
 
+#define NOW "2100-01-01T00:00:00Z"
+
 /* The reasons of snapshots at these times, oldest first, one for each line. */
 static void expect_reasons(const struct retention_policy *p, const char *const (*rows)[2], size_t n)
 {
@@ -70,7 +72,7 @@ static void expect_reasons(const struct retention_policy *p, const char *const (
     assert_true(n <= ARRAY_LEN(snapshots));
     for (size_t i = 0; i < n; i++)
         snapshots[i] = at(rows[i][0]);
-    retention_apply(p, snapshots, n, a, verdicts);
+    retention_apply(p, snapshots, n, at(NOW).time, a, verdicts);
     for (size_t i = 0; i < n; i++) {
         assert_string_equal(verdicts[i].reason, rows[i][1]);
         assert_int_equal(verdicts[i].keep, *rows[i][1] != '\0');
@@ -139,6 +141,20 @@ static void spans_count_back_from_the_newest_by_the_calendar(void **state)
            {"2025-03-02T00:00:00Z", "within 1y2d3h"});
 }
 
+/* As in restic: one snapshot of a clock that was wrong must not make all others look old. */
+static void spans_do_not_count_from_the_future(void **state)
+{
+    (void)state;
+    EXPECT(P(.within = {.days = 7}, .within_daily = {.days = 8}), {"2099-12-20T12:00:00Z", ""},
+           {"2099-12-23T00:00:00Z", "daily within 8d"},
+           {"2099-12-30T12:00:00Z", "within 7d, daily within 8d"},
+           {"2100-01-01T00:00:00Z", "within 7d, daily within 8d"},
+           {"2101-01-01T12:00:00Z", "within 7d, daily within 8d"});
+    /* No newest: all are within. */
+    EXPECT(P(.within = {.days = 7}), {"2100-01-01T12:00:00Z", "within 7d"},
+           {"2101-01-01T12:00:00Z", "within 7d"});
+}
+
 static void tags_keep_what_has_all_of_one_list(void **state)
 {
     (void)state;
@@ -151,7 +167,8 @@ static void tags_keep_what_has_all_of_one_list(void **state)
     s[1].tags = just_a, s[1].tags_n = 1;
     s[2].tags = c, s[2].tags_n = 1;
     struct retention_verdict v[4];
-    retention_apply(&(struct retention_policy){.tags = lists, .tags_n = 3}, s, 4, a, v);
+    retention_apply(&(struct retention_policy){.tags = lists, .tags_n = 3}, s, 4, at(NOW).time, a,
+                    v);
     assert_string_equal(v[0].reason, "has tags [a, b]");
     assert_false(v[1].keep);
     assert_string_equal(v[2].reason, "has tags [c]");
@@ -390,7 +407,7 @@ static void same_as_restic_for_random_policies(void **state)
     for (size_t i = 0; i < policies; i++) {
         struct drawn d = {0};
         draw_policy(&d, a);
-        retention_apply(&d.policy, list.p, list.n, a, verdicts);
+        retention_apply(&d.policy, list.p, list.n, at(NOW).time, a, verdicts);
         json_t *answer = run_restic(&d, folder);
         newer += compare(&d, &list, verdicts, answer);
         json_decref(answer);
@@ -413,6 +430,7 @@ int main(void)
         cmocka_unit_test(the_oldest_stays_while_counts_are_left),
         cmocka_unit_test(hours_are_those_of_the_snapshots_zone),
         cmocka_unit_test(spans_count_back_from_the_newest_by_the_calendar),
+        cmocka_unit_test(spans_do_not_count_from_the_future),
         cmocka_unit_test(tags_keep_what_has_all_of_one_list),
         cmocka_unit_test(same_as_restic_for_random_policies),
     };
