@@ -53,10 +53,19 @@ static void read_rows(struct judging *j)
 
 /* ---- what protects ---- */
 
+/* `restic tag` gives a snapshot another id, and the Backup with it. */
+static bool had_id(const struct judging *j, const struct row *row, const char *id)
+{
+    const struct snapshot *s = &j->in->snapshots[row - j->rows];
+    char original[STORE_ID_HEX];
+    store_id_hex(&s->original, original);
+    return streq(id, row->r.snapshot) || (s->has_original && streq(id, original));
+}
+
 static bool names(const struct judging *j, const struct guard_restore *r, const struct row *row)
 {
-    if (r->snapshot && *r->snapshot)
-        return streq(r->snapshot, row->r.snapshot);
+    if (r->snapshot && had_id(j, row, r->snapshot))
+        return true;
     for (size_t i = 0; r->backup && i < j->in->backups_n; i++) {
         const struct guard_backup *b = &j->in->backups[i];
         if (streq(b->name, r->backup))

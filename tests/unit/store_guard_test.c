@@ -180,6 +180,17 @@ static void what_a_restore_names_stays(void **state)
         (struct guard_backup){.name = "g/other", .uid = "u0", .snapshot = hex(&b, 0), true};
     b.in.backups_n = 1;
     STAYS(0, "Restore g/r");
+    /* By an id that it had before its tags were changed, which writes it anew. */
+    struct store_id before = {.b = {99}};
+    char text[STORE_ID_HEX];
+    store_id_hex(&before, text);
+    b.restores[0].snapshot = text;
+    STAYS(0, "Restore g/r");
+    b.restores[0].backup = NULL;
+    GOES(0, "retention");
+    b.s[0].has_original = true;
+    b.s[0].original = before;
+    STAYS(0, "Restore g/r");
     b.in.restores_n = 0;
     GOES(0, "retention");
     down(&b);
