@@ -29,6 +29,10 @@ struct prune_options {
     int max_unused;
     uint64_t max_repack; /* bytes copied in one run; 0: no bound */
     bool dry_run; /* chooses and counts; writes nothing but a shared lock, and none if read-only */
+    /* Snapshots that the caller has heard of elsewhere. One that the store does not list is asked
+     * for by its name: lists may lack what is there. One that is gone is passed over. */
+    const struct store_id *known;
+    size_t known_n;
     /* May be NULL; < 0 with *err set ends the run at a place where all is whole. */
     int (*progress)(void *ctx, enum prune_phase phase, uint64_t done, uint64_t total,
                     struct err *err);

@@ -187,6 +187,28 @@ static int take_snapshot(struct prune *p, const struct store_id *id, struct root
     return prune_tick(p, PRUNE_WALK, 0, 0, err);
 }
 
+/* A list that lacks them would have their data removed. */
+static int ask_for_known(struct prune *p, struct roots *roots, struct err *err)
+{
+    const struct prune_options *o = p->options;
+    for (size_t i = 0; i < o->known_n; i++) {
+        const struct backend_file file = {BACKEND_SNAPSHOT, o->known[i]};
+        struct err why = {0};
+        uint64_t size;
+        if (map_get(p->snapshots, (str){(const char *)o->known[i].b, STORE_ID_SIZE}))
+            continue;
+        if (backend_stat(p->repo->backend, &file, &size, &why) == 0) {
+            if (take_snapshot(p, &o->known[i], roots, err) < 0)
+                return -1;
+        } else if (why.kind != ERR_NOT_FOUND) {
+            if (err)
+                *err = why;
+            return -1;
+        }
+    }
+    return 0;
+}
+
 static int list_snapshots(struct prune *p, struct roots *roots, struct err *err)
 {
     struct store_ids ids = {0};
@@ -196,7 +218,7 @@ static int list_snapshots(struct prune *p, struct roots *roots, struct err *err)
     for (size_t i = 0; r == 0 && i < ids.n; i++)
         r = take_snapshot(p, &ids.p[i], roots, err);
     vec_free(&ids);
-    return r;
+    return r < 0 ? -1 : ask_for_known(p, roots, err);
 }
 
 static int walk_roots(struct prune *p, const struct roots *roots, struct err *err)

@@ -111,24 +111,42 @@ static int prune_progress(void *ctx, enum prune_phase phase, uint64_t done, uint
 }
 
 /* What a Backup has stored so far is in no snapshot. After a restart of the controller its mover
- * works on, while the lock is one of an earlier process until the Backup goes on. */
-static int wait_for_backups(struct turn *t, const char *ns, struct err *err)
+ * works on, while the lock is one of an earlier process until the Backup goes on. BUSY until all
+ * have ended; then their snapshots. */
+static int wait_for_backups(struct turn *t, const char *ns, struct store_ids *snapshots,
+                            struct err *err)
 {
+    struct store_id id;
     struct known k CLEANUP(known_free) = {0};
     if (known_read(t->cx, t->a, &k, err) < 0)
         return -1;
     for (size_t i = 0; i < k.backups.n; i++) {
         const struct known_backup *b = &k.backups.p[i];
-        if (!b->ended && streq(b->store, t->store) && streq(b->content, ns))
+        if (!streq(b->store, t->store) || !streq(b->content, ns))
+            continue;
+        if (!b->ended)
             return err_set(err, ERR_BUSY, "Backup %s is running", b->full);
+        if (store_id_parse(str_of(b->snapshot), &id))
+            *vec_add(snapshots) = id;
     }
     return 0;
 }
 
-static int prune(struct turn *t, struct opened *o, struct err *err)
+static void ids_free(struct store_ids *ids)
 {
-    struct prune_options options = {
-        .lock = store_lock_options(t->cx, t->a), .progress = prune_progress, .ctx = t};
+    vec_free(ids);
+}
+
+static int prune(struct turn *t, const char *ns, struct opened *o, struct err *err)
+{
+    struct store_ids snapshots CLEANUP(ids_free) = {0};
+    if (wait_for_backups(t, ns, &snapshots, err) < 0)
+        return -1;
+    struct prune_options options = {.lock = store_lock_options(t->cx, t->a),
+                                    .known = snapshots.p,
+                                    .known_n = snapshots.n,
+                                    .progress = prune_progress,
+                                    .ctx = t};
     struct prune_result r;
     if (store_may_write(o, err) < 0 || store_sweep_locks(t->cx, t->a, o, err) < 0 ||
         prune_run(o->repo, &options, &r, err) < 0)
@@ -240,9 +258,7 @@ static int work_on(struct turn *t, const char *ns, struct err *err)
     t->renewed_ms = clock_mono_ms();
     int r = store_open(t->cx, t->a, t->store, ns, false, &o, &why);
     if (r == 0)
-        r = !streq(t->what, "prune")             ? check(t, &o, &why)
-            : wait_for_backups(t, ns, &why) == 0 ? prune(t, &o, &why)
-                                                 : -1;
+        r = streq(t->what, "prune") ? prune(t, ns, &o, &why) : check(t, &o, &why);
     t->open = NULL;
     if (r == 0) {
         count(t, "repositories", 1);

@@ -431,6 +431,35 @@ static void a_list_that_gives_nothing_loses_nothing(void **state)
     restic_checks(w);
 }
 
+static int list_no_snapshots(struct backend *b, enum backend_type type, backend_list_fn *fn,
+                             void *ctx, struct err *err)
+{
+    return type == BACKEND_SNAPSHOT ? 0 : fault_list(b, type, fn, ctx, err);
+}
+
+/* The cluster's Backups name snapshots that the store does not list, however often it is asked. One
+ * that is not there either way is passed over. */
+static void a_snapshot_that_is_known_need_not_be_listed(void **state)
+{
+    struct world *w = *state;
+    struct prune_options o = options();
+    struct prune_result r;
+    struct err err;
+    leave_parts(w);
+    const struct store_id known[] = {first_of(w, BACKEND_SNAPSHOT), {.b = {1}}};
+    struct backend_ops ops = fault_ops;
+    ops.list = list_no_snapshots;
+    w->fault.base.ops = &ops;
+    o.known = known;
+    o.known_n = ARRAY_LEN(known);
+    must(prune_with(w, &o, &r, &err), &err);
+    w->fault.base.ops = &fault_ops;
+    assert_int_equal(r.snapshots, 1);
+    assert_true(r.packs_removed > 0);
+    assert_int_equal(read_all(w), 1);
+    restic_checks(w);
+}
+
 static void use_more_and_blind(struct world *w)
 {
     use_what_was_unused(w);
@@ -664,6 +693,7 @@ int main(void)
         CASE(packs_that_may_not_be_deleted_are_left_to_the_next_run),
         CASE(an_index_file_that_stays_keeps_its_packs),
         CASE(a_list_that_gives_nothing_loses_nothing),
+        CASE(a_snapshot_that_is_known_need_not_be_listed),
         CASE(a_blind_second_list_does_not_hide_a_backup),
         CASE(what_the_store_loses_is_noticed_in_time),
         CASE(a_lost_new_index_is_noticed_before_the_old_one_goes),
