@@ -119,8 +119,11 @@ static int setup(void **state)
         return -1;
     port = ntohs(at.sin_port);
     server = fork();
-    if (server == 0)
+    if (server == 0) {
+        setpgid(0, 0);
         serve(fd);
+    }
+    setpgid(server, server); /* whichever of both comes first */
     close(fd);
     return 0;
 }
@@ -128,7 +131,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    kill(server, SIGKILL);
+    /* Its children too: one that never answers would hold this test's output open for a minute. */
+    kill(-server, SIGKILL);
     waitpid(server, NULL, 0);
     arena_free(a);
     return 0;
