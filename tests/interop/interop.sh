@@ -166,7 +166,7 @@ with_restic() { # PROGRAM
     works_on_ours
     [ "$restic" != "$(command -v restic)" ] || return 0 # ./test runs them with this one by themselves
     for script in "$top"/tests/unit/cli_repo*.sh; do
-        check "judges $(basename "$script")" by_it "$script" "$gleaner"
+        check "judges $(basename "$script")" by_it "$script" "$gleaner" "$tool"
     done
     check "judges store.sh" by_it "$top/tests/e2e/store.sh" "$tool"
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # `gleaner repo check` beside `restic check`, over repositories that were damaged in each way: the
-# same exit code, and the damage named: cli_repo_check.sh GLEANER
+# same exit code, and the damage named: cli_repo_check.sh GLEANER STORE_TOOL
 set -euo pipefail
-gleaner=$1
+gleaner=$1 tool=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export RESTIC_PASSWORD_FILE=$work/password RESTIC_CACHE_DIR=$work/cache RESTIC_REPOSITORY=$work/repo
@@ -14,6 +14,7 @@ mkdir -p "$work/tree/a/b"
 for i in 1 2 3 4 5 6; do head -c 4000000 /dev/urandom >"$work/tree/a/file$i"; done
 echo text >"$work/tree/a/b/text"
 restic init -q
+"$tool" cheapen "$work/repo" "$(cat "$work/password")"
 restic backup -q "$work/tree"
 head -c 3000000 /dev/urandom >"$work/tree/late"
 restic backup -q "$work/tree"

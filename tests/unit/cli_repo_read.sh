@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The verbs of `gleaner repo` that read, beside stock restic's on the same repository: the same JSON,
-# the same bytes: cli_repo_read.sh GLEANER
+# the same bytes: cli_repo_read.sh GLEANER STORE_TOOL
 set -euo pipefail
-gleaner=$1
+gleaner=$1 tool=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export RESTIC_REPOSITORY=$work/repo RESTIC_PASSWORD_FILE=$work/password RESTIC_CACHE_DIR=$work/cache
@@ -39,6 +39,7 @@ touch -d '2020-01-02 03:04:05.123' tree/a/b/text
 printf 'x' >"tree/caf"$'\xc3\xa9'; printf 'y' >"tree/raw"$'\xe4'
 chmod 04711 tree/a/b/deep/TEXT; chmod 01777 tree/c
 restic init -q
+"$tool" cheapen "$work/repo" "$(cat password)"
 restic backup -q --tag one,two --host alpha --time '2024-01-01 10:00:00' "$work/tree"
 cp -a tree before
 echo more >>tree/a/b/text; rm -r tree/c; mkdir tree/new; echo n >tree/new/file; chmod 0600 tree/empty

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# The verbs of `gleaner repo` that change or remove, judged by stock restic: cli_repo_write.sh GLEANER
+# The verbs of `gleaner repo` that change or remove, judged by stock restic:
+# cli_repo_write.sh GLEANER STORE_TOOL
 set -euo pipefail
-gleaner=$1
+gleaner=$1 tool=$2
 here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -23,6 +24,8 @@ whole() {
 cd "$work"
 mkdir -p tree other
 restic init -q
+cheapen() { "$tool" cheapen "$work/repo" "$(cat password)"; }
+cheapen
 # Snapshots over two years, of two hosts and paths, some tagged.
 for when in 2022-03-01 2022-12-31 2023-01-01 2023-06-15 2023-12-30 2023-12-31; do
     echo "$when" >tree/file
@@ -151,6 +154,7 @@ code 12 snapshots
 RESTIC_PASSWORD_FILE=password2 restic snapshots >/dev/null || fail "restic does not open after key passwd"
 [ "$(find repo/keys -type f | wc -l)" = 1 ] || fail "key passwd left the old key"
 RESTIC_PASSWORD_FILE=password2 code 0 key passwd --new-password-file password
+cheapen
 : >empty
 code 1 key add --new-password-file empty
 code 2 key add now

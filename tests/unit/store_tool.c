@@ -10,8 +10,11 @@
  *     store_tool lock REPO PASSWORD HOST           a shared lock that stays behind
  *     store_tool sweep REPO PASSWORD CLUSTER       removes the locks of that cluster's dead (all
  * are)
+ *     store_tool cheapen REPO PASSWORD             replaces the key by one whose scrypt costs a
+ *                                                  millisecond: a script opens it a hundred times
  *
  * REPO is a URL of backend_open_url; RESTIC_TOKEN_FILE and CA_FILE serve rest:. */
+#include "store/keys.h"
 #include "store/lock.h"
 #include "store/snapshot.h"
 #include "store/stream.h"
@@ -306,6 +309,16 @@ static int sweep(const char *cluster, struct err *err)
     return n;
 }
 
+static int cheapen(const char *password, struct err *err)
+{
+    struct store_id id;
+    return key_replace(
+        repo,
+        &(struct repository_key){
+            .password = password, .username = "u", .hostname = "h", .scrypt_log2 = 10},
+        &id, err);
+}
+
 static int with_snapshot(int argc, char **argv, struct err *err)
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
@@ -337,6 +350,8 @@ static int run(int argc, char **argv, struct backend *b, struct err *err)
         return take_lock(argv[4], err);
     if (streq(argv[1], "sweep"))
         return sweep(argv[4], err);
+    if (streq(argv[1], "cheapen"))
+        return cheapen(argv[3], err);
     if (!streq(argv[1], "backup") && !streq(argv[1], "synthetic"))
         return with_snapshot(argc, argv, err);
     if (repository_load_index(repo, err) < 0)
