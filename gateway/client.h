@@ -40,7 +40,10 @@ struct gateway_mover {
     const char *repository;  /* "<clusterName>/<namespace>", as layout_repository makes it */
     const char *password;    /* of the namespace's own key */
     const char *const *keys; /* ids (hex) of the key files that it opens; ended by NULL */
-    const char *key_text;    /* of keys[0], which is in no store (it is only read); NULL: it is */
+    /* What the gateway answers itself instead of asking the store: the text of keys[0], which need
+     * not be in any store; NULL: none. The repository's config, as it is stored; n 0: none. */
+    const char *key_text;
+    str config;
     bool write;              /* may add packs and indexes: a backup */
     const char *lock_holder; /* with write: the identity (lock_identity) whose lock must be there */
     uint64_t budget;         /* bytes up and down; 0: the gateway's default */

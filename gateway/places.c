@@ -6,6 +6,7 @@
 #include "core/clock.h"
 #include "core/codec.h"
 #include "core/map.h"
+#include "store/recall.h"
 
 /* A mover repeats what fails for a minute; so the gateway gives up before it does. */
 enum { RETRY_SECONDS = 40, KEPT_MS = 5 * 60 * 1000 };
@@ -112,11 +113,13 @@ static int get(struct places *all, const struct registration *r, struct held **r
     if (!h) {
         if (open_backend(all, r, &b, err) < 0)
             return -1;
+        if (r->on_s3) /* index files, that each mover reads */
+            b = backend_recall(b);
         h = xcalloc(1, sizeof *h);
         *h = (struct held){.place = {b, r->on_s3}, .all = all};
         map_put(all->held, str_of(name), h);
     } else if (r->on_s3 && *r->s3.access_key) {
-        backend_s3_set_keys(h->place.backend, r->s3.access_key, r->s3.secret_key,
+        backend_s3_set_keys(backend_behind(h->place.backend), r->s3.access_key, r->s3.secret_key,
                             or_null(r->s3.session_token));
     }
     h->holders++;

@@ -3,10 +3,17 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 
+#include "core/codec.h"
 #include "core/json.h"
 #include "store/layout.h"
 
-enum { TEXT_MAX = 1024, CREDENTIAL_MAX = 16 << 10, CA_MAX = 128 << 10, KEY_TEXT_MAX = 4 << 10 };
+enum {
+    TEXT_MAX = 1024,
+    CREDENTIAL_MAX = 16 << 10,
+    CA_MAX = 128 << 10,
+    KEY_TEXT_MAX = 4 << 10,
+    CONFIG_MAX = 4 << 10
+};
 
 static void wipe(char **text)
 {
@@ -28,6 +35,7 @@ void registration_free(struct registration *r)
     registration_forget_keys(r);
     wipe(&r->password);
     wipe(&r->key_text);
+    buf_free(&r->config);
     free(r->store);
     free(r->repository);
     free(r->lock_holder);
@@ -98,9 +106,8 @@ static int take_keys(const json_t *j, struct registration *r, struct err *err)
         r->keys_n = i + 1;
     }
     store_id_of(r->key_text, strlen(r->key_text), &id);
-    if (*r->key_text && (r->keys_n != 1 || !store_id_equal(&id, &r->keys[0]) || r->write))
-        return err_set(err, ERR_INVALID,
-                       "\"key_text\" is not the only key's, or the mover may write");
+    if (*r->key_text && (r->keys_n != 1 || !store_id_equal(&id, &r->keys[0])))
+        return err_set(err, ERR_INVALID, "\"key_text\" is not the only key's");
     return 0;
 }
 
@@ -151,6 +158,7 @@ static bool is_folder(const char *folder)
 static int parse(const json_t *j, struct registration *r, struct err *err)
 {
     const json_t *write = json_object_get(j, "write"), *budget = json_object_get(j, "budget");
+    char *config CLEANUP(free_p) = NULL;
     str cluster, namespace;
     const struct member members[] = {
         {"store", &r->store, TEXT_MAX, false},
@@ -158,6 +166,7 @@ static int parse(const json_t *j, struct registration *r, struct err *err)
         {"password", &r->password, TEXT_MAX, true},
         {"lock_holder", &r->lock_holder, TEXT_MAX, json_is_true(write)},
         {"key_text", &r->key_text, KEY_TEXT_MAX, false},
+        {"config", &config, CONFIG_MAX, false},
         {.name = "s3"},
         {.name = "keys"},
         {.name = "write"},
@@ -166,6 +175,8 @@ static int parse(const json_t *j, struct registration *r, struct err *err)
     if (take_members(j, "the registration", members, ARRAY_LEN(members), err) < 0 ||
         take_s3(json_object_get(j, "s3"), r, err) < 0)
         return -1;
+    if (base64_decode(&r->config, str_of(config), NULL) < 0)
+        return err_set(err, ERR_INVALID, "\"config\" is not base64");
     if (!layout_parse_repository(str_of(r->repository), &cluster, &namespace))
         return err_set(err, ERR_INVALID, "\"repository\" is not <clusterName>/<namespace>");
     if (!is_folder(r->store) || (r->on_s3 && *r->store))
@@ -226,6 +237,7 @@ bool registration_same(const struct registration *a, const struct registration *
 {
     return registration_same_place(a, b) && streq(a->password, b->password) &&
            streq(a->lock_holder, b->lock_holder) && streq(a->key_text, b->key_text) &&
-           a->keys_n == b->keys_n && memcmp(a->keys, b->keys, a->keys_n * sizeof *a->keys) == 0 &&
-           a->write == b->write && a->budget == b->budget && (!a->on_s3 || same_s3(&a->s3, &b->s3));
+           str_eq(buf_view(&a->config), buf_view(&b->config)) && a->keys_n == b->keys_n &&
+           memcmp(a->keys, b->keys, a->keys_n * sizeof *a->keys) == 0 && a->write == b->write &&
+           a->budget == b->budget && (!a->on_s3 || same_s3(&a->s3, &b->s3));
 }

@@ -19,7 +19,8 @@ struct registration {
     struct registration_s3 s3;
     struct store_id keys[GATEWAY_KEYS_MAX];
     size_t keys_n;
-    char *key_text; /* of keys[0], shown as if it were stored; "": it is stored */
+    char *key_text;    /* of keys[0], shown as if it came from the store; "": it does */
+    struct buf config; /* shown as if it came from the store; empty: it does */
     bool write;
     uint64_t budget; /* 0: the default */
 };

@@ -163,14 +163,13 @@ static enum MHD_Result answer_file(struct MHD_Connection *c, struct sending **s,
     return serve_answer(c, wanted ? 206 : 200, a);
 }
 
-/* A key that is in no store. */
-static enum MHD_Result answer_text(struct MHD_Connection *c, struct mover *m)
+/* What came with the registration. */
+static enum MHD_Result answer_text(struct MHD_Connection *c, struct mover *m, str text)
 {
-    const char *text = m->r.key_text;
-    if (!mover_spend(m, strlen(text)))
+    if (!mover_spend(m, text.n))
         return serve_text(c, 403, "the mover's budget of bytes is spent\n");
-    struct MHD_Response *a = MHD_create_response_from_buffer(strlen(text), (void *)(uintptr_t)text,
-                                                             MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *a =
+        MHD_create_response_from_buffer(text.n, (void *)(uintptr_t)text.p, MHD_RESPMEM_MUST_COPY);
     if (a)
         MHD_add_response_header(a, "Content-Type", "application/octet-stream");
     return serve_answer(c, 200, a);
@@ -183,10 +182,13 @@ enum MHD_Result serve_file(struct request *r, struct MHD_Connection *c)
     uint64_t size, n = 0;
     char size_text[24] = "*";
     const char *wanted = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Range");
-    if (r->route.file.type == BACKEND_KEY && *r->mover->r.key_text)
-        return answer_text(c, r->mover);
+    const struct registration *own = &r->mover->r;
+    if (r->route.file.type == BACKEND_KEY && *own->key_text)
+        return answer_text(c, r->mover, str_of(own->key_text));
     if (r->method == METHOD_HEAD)
         return answer_head(r, c);
+    if (r->route.file.type == BACKEND_CONFIG && own->config.n && !wanted)
+        return answer_text(c, r->mover, buf_view(&own->config));
     s = sending_new(r);
     if (begin_range(s, wanted, &n, &err) ||
         (err.kind == ERR_NONE && begin_whole(s, wanted, &n, &err)))

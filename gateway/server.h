@@ -11,7 +11,8 @@
  *       "store": "s3":{"endpoint":"...","bucket":"...","prefix":"...","region":"...",
  *       "lookup":"path"|"host"|"","ca":"<PEM>","access_key":"...","secret_key":"...",
  *       "session_token":"..."}; keys left out: those of the gateway's environment. Sending it again
- *       with other keys renews them. "key_text": the content of keys[0], which is in no store
+ *       with other keys renews them. "key_text": the content of keys[0], which need not be in
+ *       a store, and "config": that of the config, in base64: the store is not asked for them
  *   DELETE /gleaner/v1/movers/<pod uid>                                           -> 204
  *
  * For a mover (the pod uid that TokenReview reports is registered):

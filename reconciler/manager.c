@@ -19,6 +19,7 @@
 #include "reconciler/metrics.h"
 #include "reconciler/backup/backup.h"
 #include "reconciler/queue.h"
+#include "reconciler/store/keyring.h"
 
 enum { SWEEP_MS = 300000, DISCOVERY_RETRY_MS = 5000 };
 
@@ -414,6 +415,7 @@ static int run(struct manager *m, struct options *o)
     uv_loop_close(&m->loop);
     background_stop(m->cx.background);
     backup_sessions_end(); /* their locks would stand in the way of a prune until they are stale */
+    keyring_wipe();
     health_stop(health);
     kube_events_free(m->cx.events);
     kube_free(m->cx.kube);

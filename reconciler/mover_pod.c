@@ -295,28 +295,36 @@ static void observe(struct arena *a, const struct kube_object *pod, struct mover
     }
 }
 
+void mover_pod_registration(const struct mover_pod_spec *spec, const char *uid,
+                            const struct store_place *place, struct mover_pod_registration *ret)
+{
+    const struct opened *o = spec->store;
+    *ret = (struct mover_pod_registration){.keys = {o->mover_key_id}};
+    store_place_s3(place, place->prefix, &ret->s3);
+    ret->mover = (struct gateway_mover){.pod_uid = uid,
+                                        .store = place->folder,
+                                        .s3 = place->folder ? NULL : &ret->s3,
+                                        .repository = o->path,
+                                        .password = o->mover_password,
+                                        .keys = ret->keys,
+                                        .key_text = o->mover_key_text,
+                                        .config = repository_sealed_config(o->repo),
+                                        .write = spec->direction == MOVER_BACKUP,
+                                        .lock_holder = spec->lock_holder};
+}
+
 /* Where the store lies is read anew each time: so renewed credentials reach the gateway. */
 static int enlist(struct context *cx, struct arena *a, const struct mover_pod_spec *spec,
                   const char *uid, const char *gateway, str ca, struct err *err)
 {
     struct gateway_client CLEANUP(gateway_client_free_p) *client = NULL;
     struct store_place place CLEANUP(store_place_free) = {0};
-    struct backend_s3_options s3;
+    struct mover_pod_registration r;
     if (store_now(cx, a, spec->store, &place, err) < 0)
         return -1;
-    store_place_s3(&place, place.prefix, &s3);
-    const char *const keys[] = {spec->store->mover_key_id, NULL};
-    struct gateway_mover mover = {.pod_uid = uid,
-                                  .store = place.folder,
-                                  .s3 = place.folder ? NULL : &s3,
-                                  .repository = spec->store->path,
-                                  .password = spec->store->mover_password,
-                                  .keys = keys,
-                                  .key_text = spec->store->mover_key_text,
-                                  .write = spec->direction == MOVER_BACKUP,
-                                  .lock_holder = spec->lock_holder};
+    mover_pod_registration(spec, uid, &place, &r);
     if (gateway_client_new(gateway, ca.p, GATEWAY_TOKEN_FILE, &client, err) < 0 ||
-        gateway_register(client, &mover, err) < 0)
+        gateway_register(client, &r.mover, err) < 0)
         return err_wrap(err, "registering a mover at the gateway");
     return 0;
 }

@@ -9,6 +9,7 @@
 #ifndef RECONCILER_MOVER_POD_H
 #define RECONCILER_MOVER_POD_H
 
+#include "gateway/client.h"
 #include "mover/report.h"
 #include "reconciler/store/open.h"
 
@@ -34,6 +35,13 @@ struct mover_pod_spec {
      * tree of this claim, or NULL. */
     const char *tree;
     const char *root; /* MOVER_RESTORE: the backup's report.root ("" or NULL: left as it is) */
+};
+
+/* What the gateway is told of a mover; borrows from what it was made of. */
+struct mover_pod_registration {
+    struct gateway_mover mover;
+    struct backend_s3_options s3;
+    const char *keys[2];
 };
 
 enum mover_state {
@@ -62,6 +70,11 @@ struct mover_pod {
  * to change; NOT_FOUND: no such claim or namespace; UNAVAILABLE: API server or gateway. */
 int mover_pod_step(struct context *cx, struct arena *a, const struct mover_pod_spec *spec,
                    struct mover_pod *ret, struct err *err) must_check;
+
+/* The registration of the pod with this uid; place: where the store lies now. *ret refers to
+ * itself: it is not copied. */
+void mover_pod_registration(const struct mover_pod_spec *spec, const char *uid,
+                            const struct store_place *place, struct mover_pod_registration *ret);
 
 /* Deletes every mover pod of the owner in ns (uid preconditions, grace 0 for ended ones), and takes
  * its registration back. *ret_gone: none is left. Idempotent. claim NULL: all claims. */

@@ -209,13 +209,35 @@ static bool is_dead(const struct lock_info *info, const struct lock_options *o)
     return false;
 }
 
-/* ERR_BUSY if a living holder has a lock that ours may not stand beside. */
+/* Removes what is dead or left over, and takes it off the list; how many. */
+static int sweep(struct repository *repo, const struct lock_options *o, struct lock_list *list,
+                 struct err *err)
+{
+    size_t kept = 0;
+    int removed = 0;
+    for (size_t i = 0; i < list->n; i++) {
+        bool own = streq(list->p[i].hostname, o->hostname) && !may_be_held(&list->p[i]);
+        if (!own && !is_dead(&list->p[i], o)) {
+            list->p[kept++] = list->p[i];
+            continue;
+        }
+        if (remove_file(repo, &list->p[i].id, err) < 0)
+            return -1;
+        removed++;
+    }
+    list->n = kept;
+    return removed;
+}
+
+/* ERR_BUSY if a living holder has a lock that ours may not stand beside. own: ours, once it is
+ * written. */
 static int check_conflicts(struct repository *repo, const struct lock_options *o,
                            const struct store_id *own, struct err *err)
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
-    if (list_locks(repo, a, own, true, &list, err) < 0)
+    if (list_locks(repo, a, own, true, &list, err) < 0 ||
+        (o->sweep && !own && sweep(repo, o, &list, err) < 0))
         return -1;
     for (size_t i = 0; i < list.n; i++) {
         const struct lock_info *info = &list.p[i];
@@ -387,16 +409,5 @@ int lock_sweep(struct repository *repo, const struct lock_options *options, stru
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
-    int removed = 0;
-    if (list_locks(repo, a, NULL, false, &list, err) < 0)
-        return -1;
-    for (size_t i = 0; i < list.n; i++) {
-        bool own = streq(list.p[i].hostname, options->hostname) && !may_be_held(&list.p[i]);
-        if (!own && !is_dead(&list.p[i], options))
-            continue;
-        if (remove_file(repo, &list.p[i].id, err) < 0)
-            return -1;
-        removed++;
-    }
-    return removed;
+    return list_locks(repo, a, NULL, false, &list, err) < 0 ? -1 : sweep(repo, options, &list, err);
 }

@@ -52,6 +52,7 @@ struct lock_options {
     lock_judge_fn *judge; /* may be NULL */
     void *judge_ctx;
     unsigned settle_ms; /* 0: LOCK_SETTLE_MS */
+    bool sweep;         /* lock_acquire does as lock_sweep first, with the same list */
 };
 
 struct lock;

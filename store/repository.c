@@ -7,6 +7,12 @@
 
 #include <stdlib.h>
 
+struct repository_memory {
+    struct crypto_key key;
+    struct store_id key_id;
+    struct buf sealed_config;
+};
+
 struct work *repository_take_work(struct repository *repo)
 {
     pthread_mutex_lock(&repo->lock);
@@ -32,7 +38,8 @@ static struct repository *new_repository(struct backend *b,
     repo->backend = b;
     if (options)
         repo->options = *options;
-    repo->options.key_hint = NULL; /* borrowed for the time of opening only */
+    repo->options.key_hint = NULL; /* borrowed for the time of opening only, both */
+    repo->options.memory = NULL;
     if (repo->options.compression == 0)
         repo->options.compression = 3;
     if (repo->options.pack_target == 0)
@@ -74,6 +81,8 @@ void repository_close(struct repository *repo)
     pthread_mutex_destroy(&repo->lock);
     pthread_mutex_destroy(&repo->index_lock);
     crypto_key_wipe(&repo->key);
+    buf_free(&repo->sealed_config);
+    vec_free(&repo->keys);
     free(repo);
 }
 
@@ -102,6 +111,26 @@ unsigned repository_version(const struct repository *repo)
     return repo->config.version;
 }
 
+str repository_sealed_config(const struct repository *repo)
+{
+    return buf_view(&repo->sealed_config);
+}
+
+bool repository_lists_key(const struct repository *repo, const struct store_id *id)
+{
+    for (size_t i = 0; i < repo->keys.n; i++)
+        if (store_id_equal(&repo->keys.p[i], id))
+            return true;
+    return false;
+}
+
+void repository_guard_writes(struct repository *repo, int (*fn)(void *ctx, struct err *err),
+                             void *ctx)
+{
+    repo->options.before_index = repo->options.before_snapshot = fn;
+    repo->options.ctx = ctx;
+}
+
 /* ---- keys ---- */
 
 static int try_key(struct backend *b, const struct store_id *id, const char *password,
@@ -116,41 +145,50 @@ static int try_key(struct backend *b, const struct store_id *id, const char *pas
     return keyfile_open(&k, password, ret_key, err);
 }
 
-/* The hint first, then up to STORE_KEYS_TRIED others. A key file that is broken or may not be read
- * (a gateway shows its mover only one) is as good as one of another password. */
-static int find_key(struct backend *b, const char *password, const struct store_id *hint,
-                    struct crypto_key *ret_key, struct store_id *ret_id, struct err *err)
+static int list_keys(struct backend *b, struct store_ids *ids, struct err *err)
 {
-    struct err why = {0};
-    if (hint && try_key(b, hint, password, ret_key, &why) == 0) {
-        *ret_id = *hint;
-        return 0;
-    }
-    struct store_ids ids = {0};
-    int r = backend_foresee(b, err);
-    if (r == 0)
-        r = backend_list_ids(b, BACKEND_KEY, false, STORE_KEYS_MAX, &ids, err);
-    bool found = false;
+    return backend_foresee(b, err) < 0
+               ? -1
+               : backend_list_ids(b, BACKEND_KEY, false, STORE_KEYS_MAX, ids, err);
+}
+
+/* Up to STORE_KEYS_TRIED of them, and not the hint. A key file that is broken or may not be read (a
+ * gateway shows its mover only one) is as good as one of another password. */
+static int try_keys(struct backend *b, const struct store_ids *ids, const char *password,
+                    const struct store_id *hint, struct crypto_key *ret_key,
+                    struct store_id *ret_id, struct err *err)
+{
+    struct err why = {0}, first_failure = {0};
     size_t tried = 0;
-    struct err first_failure = {0};
-    for (size_t i = 0; r == 0 && !found && i < ids.n && tried < STORE_KEYS_TRIED; i++, tried++) {
-        if (hint && store_id_equal(hint, &ids.p[i]))
+    for (size_t i = 0; i < ids->n && tried < STORE_KEYS_TRIED; i++, tried++) {
+        if (hint && store_id_equal(hint, &ids->p[i]))
             continue;
-        found = try_key(b, &ids.p[i], password, ret_key, &why) == 0;
-        if (found)
-            *ret_id = ids.p[i];
-        else if (why.kind != ERR_UNAUTHORIZED && first_failure.kind == ERR_NONE)
+        if (try_key(b, &ids->p[i], password, ret_key, &why) == 0) {
+            *ret_id = ids->p[i];
+            return 0;
+        }
+        if (why.kind != ERR_UNAUTHORIZED && first_failure.kind == ERR_NONE)
             first_failure = why;
     }
-    vec_free(&ids);
-    if (r < 0 || found)
-        return r;
     if (first_failure.kind != ERR_NONE) {
         err_set(err, first_failure.kind, "%s", first_failure.msg);
         return err_wrap(err, "no key file of the repository could be opened");
     }
     return err_set(err, ERR_UNAUTHORIZED,
                    "wrong password: it opens none of the repository's %zu key files tried", tried);
+}
+
+/* The hint first; *ids gets what is listed after it. */
+static int find_key(struct backend *b, const char *password, const struct store_id *hint,
+                    struct store_ids *ids, struct crypto_key *ret_key, struct store_id *ret_id,
+                    struct err *err)
+{
+    struct err why = {0};
+    if (hint && try_key(b, hint, password, ret_key, &why) == 0) {
+        *ret_id = *hint;
+        return 0;
+    }
+    return list_keys(b, ids, err) < 0 ? -1 : try_keys(b, ids, password, hint, ret_key, ret_id, err);
 }
 
 static int save_key(struct backend *b, const struct repository_key *key,
@@ -223,7 +261,10 @@ static int find_left_key(struct backend *b, const struct repository_key *keys, s
     struct store_id id;
     for (size_t i = 0; i < keys_n; i++) {
         struct err why = {0};
-        if (find_key(b, keys[i].password, NULL, ret_master, &id, &why) == 0)
+        struct store_ids ids = {0};
+        int r = find_key(b, keys[i].password, NULL, &ids, ret_master, &id, &why);
+        vec_free(&ids);
+        if (r == 0)
             return 0;
         if (why.kind != ERR_UNAUTHORIZED)
             return err_set(err, why.kind, "%s", why.msg);
@@ -249,8 +290,10 @@ int repository_init(struct backend *b, const struct repository_key *keys, size_t
         struct store_id id;
         struct crypto_key same CLEANUP(crypto_key_wipe) = {0};
         struct err why = {0};
-        bool there = left && find_key(b, keys[i].password, NULL, &same, &id, &why) == 0 &&
+        struct store_ids ids = {0};
+        bool there = left && find_key(b, keys[i].password, NULL, &ids, &same, &id, &why) == 0 &&
                      memcmp(&same, &master, sizeof same) == 0;
+        vec_free(&ids);
         if (!there && save_key(b, &keys[i], &master, &id, err) < 0)
             return -1;
         if (ret_key_ids)
@@ -271,26 +314,56 @@ static int load_config(struct backend *b, struct buf *sealed, struct err *err)
                             sealed, err);
 }
 
-static int open_config(struct repository *repo, const struct buf *sealed, struct err *err)
+static int open_config(struct repository *repo, struct err *err)
 {
     struct buf text CLEANUP(buf_free) = {0};
-    if (crypto_open(&repo->key, sealed->p, sealed->n, &text, err) < 0)
+    if (crypto_open(&repo->key, repo->sealed_config.p, repo->sealed_config.n, &text, err) < 0)
         return err_set(err, ERR_CORRUPT,
                        "the repository's config does not fit its key files: it is damaged");
     return store_config_parse(buf_view(&text), &repo->config, err);
+}
+
+/* 1: the key of an earlier opening, still good: it opens the config, and its file is there. 0: it
+ * is to be found anew; the keys are listed. */
+static int take_memory(struct repository *repo, const struct repository_memory *m, struct err *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    struct err ignored;
+    if (list_keys(repo->backend, &repo->keys, err) < 0)
+        return -1;
+    if (!repository_lists_key(repo, &m->key_id) ||
+        crypto_open(&m->key, repo->sealed_config.p, repo->sealed_config.n, &text, &ignored) < 0)
+        return 0;
+    repo->key = m->key;
+    repo->key_id = m->key_id;
+    return 1;
+}
+
+static int open_key(struct repository *repo, const char *password,
+                    const struct repository_options *options, struct err *err)
+{
+    const struct repository_memory *m = options ? options->memory : NULL;
+    const struct store_id *hint = options ? options->key_hint : NULL;
+    if (!m)
+        return find_key(repo->backend, password, hint, &repo->keys, &repo->key, &repo->key_id, err);
+    int r = take_memory(repo, m, err);
+    if (r == 0 && options->config_known &&
+        load_config(repo->backend, &repo->sealed_config, err) < 0)
+        return -1;
+    return r ? MIN(r, 0)
+             : try_keys(repo->backend, &repo->keys, password, NULL, &repo->key, &repo->key_id, err);
 }
 
 int repository_open(struct backend *b, const char *password,
                     const struct repository_options *options, struct repository **ret_repo,
                     struct err *err)
 {
-    struct buf config CLEANUP(buf_free) = {0};
-    if (load_config(b, &config, err) < 0)
-        return err && err->kind == ERR_NOT_FOUND ? err_wrap(err, "there is no repository") : -1;
     struct repository *repo CLEANUP(repository_close_p) = new_repository(b, options);
-    if (find_key(b, password, options ? options->key_hint : NULL, &repo->key, &repo->key_id, err) <
-            0 ||
-        open_config(repo, &config, err) < 0)
+    if (options && options->memory && options->config_known)
+        buf_str(&repo->sealed_config, buf_view(&options->memory->sealed_config));
+    else if (load_config(b, &repo->sealed_config, err) < 0)
+        return err && err->kind == ERR_NOT_FOUND ? err_wrap(err, "there is no repository") : -1;
+    if (open_key(repo, password, options, err) < 0 || open_config(repo, err) < 0)
         return -1;
     *ret_repo = TAKE(repo);
     return 0;
@@ -302,11 +375,39 @@ int repository_reopen(struct repository *from, struct repository **ret_repo, str
     struct repository *repo CLEANUP(repository_close_p) = new_repository(from->backend, &options);
     repo->key = from->key;
     repo->key_id = from->key_id;
-    struct buf config CLEANUP(buf_free) = {0};
-    if (load_config(repo->backend, &config, err) < 0 || open_config(repo, &config, err) < 0)
+    if (load_config(repo->backend, &repo->sealed_config, err) < 0 || open_config(repo, err) < 0)
         return -1;
     *ret_repo = TAKE(repo);
     return 0;
+}
+
+/* ---- what is kept of it ---- */
+
+struct repository_memory *repository_remember(const struct repository *repo)
+{
+    struct repository_memory *m = xcalloc(1, sizeof *m);
+    m->key = repo->key;
+    m->key_id = repo->key_id;
+    buf_str(&m->sealed_config, buf_view(&repo->sealed_config));
+    return m;
+}
+
+struct repository_memory *repository_memory_copy(const struct repository_memory *from)
+{
+    struct repository_memory *m = xcalloc(1, sizeof *m);
+    m->key = from->key;
+    m->key_id = from->key_id;
+    buf_str(&m->sealed_config, buf_view(&from->sealed_config));
+    return m;
+}
+
+void repository_memory_free(struct repository_memory *m)
+{
+    if (!m)
+        return;
+    crypto_key_wipe(&m->key);
+    buf_free(&m->sealed_config);
+    free(m);
 }
 
 /* ---- unpacked files ---- */

@@ -38,17 +38,34 @@ enum {
     BACKUP_RETRY_FOR_MS = 10 * 60 * 1000,  /* an unreachable store or API server fails it then */
     BACKUP_ROWS_MAX = 50,                  /* claims in one status */
     BACKUP_MOVER_WAIT_MS = 10 * 60 * 1000, /* for a mover to start */
-    BACKUP_TRIES = 2                       /* of a mover that fails */
+    BACKUP_TRIES = 2,                      /* of a mover that fails */
+    BACKUP_CONFIRM_MS = 60 * 1000 /* between two looks at our own lock while nothing is written */
 };
 
-/* The open repository of a running Backup, its lock in it. It lives in this process; after a
- * restart it is made anew. */
+/* The snapshot that carries the Backup's uid. */
+struct backup_written {
+    bool known; /* whether there is one; else it is to be asked of the store */
+    bool has;   /* there is, and: */
+    struct store_id id;
+    bool partial; /* its tag says PartiallyFailed */
+};
+
+/* The open repository of a running Backup, its lock in it, its index loaded. It lives in this
+ * process; after a restart it is made anew. */
 struct session {
     struct session *next;
     char uid[64];
     struct opened opened;
     struct lock *lock;
-    char *holder;   /* the lock's host name */
+    int64_t confirmed_ms; /* boot time: when the lock was there for sure */
+    char *holder;         /* the lock's host name */
+    /* From the list of snapshots that was made once the lock was there: nobody else writes a
+     * snapshot of this Backup meanwhile. */
+    bool has_last;
+    struct store_id last; /* the root of the newest one of the same target */
+    struct backup_written written;
+    /* The lock was there before any mover was: nobody can have pruned what they stored. */
+    bool since_plan;
     unsigned users; /* reconciles that work with it now; under the list's mutex, as is: */
     bool ending;    /* freed by the last of them */
 };
@@ -72,14 +89,18 @@ typedef int backup_step_fn(struct backup_run *b, struct err *err);
 
 backup_step_fn backup_plan, backup_volumes, backup_write, backup_read_back;
 
-/* b->session, opened and locked unless it is already, the lock refreshed if that is due. It is in
- * this run's hands, and stays open, until backup_session_give or _close. */
+/* b->session, opened and locked unless it is already, the lock refreshed if that is due, and looked
+ * at if that was more than BACKUP_CONFIRM_MS ago; what is written looks by itself. It is in this
+ * run's hands, and stays open, until backup_session_give or _close. */
 int backup_session(struct backup_run *b, struct err *err) must_check;
 void backup_session_give(struct backup_run *b);
 
 /* Releases the lock and closes the repository; nothing if this process has none for the uid. If
  * another thread works with it, that one does it at its end. */
 void backup_session_end(const char *uid);
+
+/* Lists the snapshots into s->last and s->written. */
+int backup_look_at_snapshots(struct backup_run *b, struct session *s, struct err *err) must_check;
 
 /* Both: gives back this run's use and ends the session. */
 void backup_session_close(struct backup_run *b);
@@ -102,6 +123,11 @@ void backup_set_plan(struct backup_run *b, const struct plan *p);
 /* status.volumes, and the number of rows that are not Completed. */
 json_t *backup_rows(struct backup_run *b);
 size_t backup_rows_failed(struct backup_run *b);
+
+/* The claim's tree (hex, in the arena) in the newest snapshot of the same target: what has not
+ * changed since need not be read. NULL if there is none; nothing depends on it. b->session is open.
+ */
+const char *backup_last_tree(struct backup_run *b, const char *claim);
 
 /* The row that a mover works on is to be done anew: its mover is taken away. */
 void backup_rows_stopped(struct backup_run *b);

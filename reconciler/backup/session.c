@@ -1,7 +1,9 @@
 /* Open repositories with their locks, by Backup. */
 #include "reconciler/backup/backup.h"
 
+#include "core/clock.h"
 #include "reconciler/store/lock.h"
+#include "store/snapshot.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -103,14 +105,48 @@ void backup_sessions_end(void)
     }
 }
 
+int backup_look_at_snapshots(struct backup_run *b, struct session *s, struct err *err)
+{
+    const char *target = arena_printf(b->a, "target:%s/%s/%s", b->kind, b->target_ns, b->target);
+    const char *uid = arena_printf(b->a, "uid:%s", b->uid);
+    struct snapshot_list list;
+    if (snapshot_list_all(s->opened.repo, NULL, b->a, &list, NULL, err) < 0)
+        return -1;
+    s->written = (struct backup_written){.known = true};
+    for (size_t i = 0; i < list.n; i++) { /* the newest last */
+        const struct snapshot *x = &list.p[i];
+        if (snapshot_has_tag(x, "gleaner") && snapshot_has_tag(x, target)) {
+            s->has_last = true;
+            s->last = x->tree;
+        }
+        if (snapshot_has_tag(x, uid))
+            s->written = (struct backup_written){true, true, x->id,
+                                                 snapshot_has_tag(x, "phase:PartiallyFailed")};
+    }
+    return 0;
+}
+
+/* First the lock: what is listed after it stays there. Then snapshots, and the index after them. */
+static int session_open(struct backup_run *b, struct session *s, struct err *err)
+{
+    if (store_open(b->cx, b->a, status_text(&b->st, "store"), status_text(&b->st, "namespace"),
+                   true, &s->opened, err) < 0 ||
+        store_lock(b->cx, b->a, &s->opened, false, &s->lock, err) < 0)
+        return -1;
+    s->confirmed_ms = clock_boot_ms();
+    /* Whoever lost the lock must not name what a prune may have taken. */
+    repository_guard_writes(s->opened.repo, lock_confirm, s->lock);
+    return backup_look_at_snapshots(b, s, err) < 0 ? -1
+                                                   : repository_load_index(s->opened.repo, err);
+}
+
 static int session_new(struct backup_run *b, struct session **ret, struct err *err)
 {
     struct session *s = xcalloc(1, sizeof *s);
     snprintf(s->uid, sizeof s->uid, "%s", b->uid);
     s->holder = xstrdup(store_lock_options(b->cx, b->a).hostname);
-    if (store_open(b->cx, b->a, status_text(&b->st, "store"), status_text(&b->st, "namespace"),
-                   true, &s->opened, err) < 0 ||
-        store_lock(b->cx, b->a, &s->opened, false, &s->lock, err) < 0) {
+    s->since_plan = streq(status_text(&b->st, "phase"), "Plan");
+    if (session_open(b, s, err) < 0) {
         session_free(s);
         return -1;
     }
@@ -128,13 +164,24 @@ int backup_keep_lock(struct context *cx, struct session *s, struct err *err)
     return store_keep_lock(cx, &s->opened, s->lock, err);
 }
 
+static int confirm_if_due(struct session *s, struct err *err)
+{
+    int64_t now = clock_boot_ms();
+    if (now - s->confirmed_ms < BACKUP_CONFIRM_MS)
+        return 0;
+    if (lock_confirm(s->lock, err) < 0)
+        return -1;
+    s->confirmed_ms = now;
+    return 0;
+}
+
 int backup_session(struct backup_run *b, struct err *err)
 {
     if (!b->session)
         b->session = session_use(b->uid);
     if (!b->session && session_new(b, &b->session, err) < 0)
         return -1;
-    if (backup_keep_lock(b->cx, b->session, err) == 0 && lock_confirm(b->session->lock, err) == 0)
+    if (backup_keep_lock(b->cx, b->session, err) == 0 && confirm_if_due(b->session, err) == 0)
         return 0;
     /* Lost: the next look takes a new one. What movers stored meanwhile is in the index, or is not.
      */

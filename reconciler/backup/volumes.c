@@ -4,7 +4,6 @@
 #include "core/clock.h"
 #include "kube/types.h"
 #include "reconciler/mover_pod.h"
-#include "store/snapshot.h"
 #include "store/tree.h"
 
 enum { WARNINGS_MAX = 20 };
@@ -168,19 +167,13 @@ static json_t *next_row(struct backup_run *b, size_t *ret_index)
 
 /* ---- one claim ---- */
 
-/* The claim's tree in the newest snapshot of the same target: what has not changed since need not
- * be read. NULL if there is none; nothing depends on it. */
-static const char *last_tree(struct backup_run *b, const char *claim)
+const char *backup_last_tree(struct backup_run *b, const char *claim)
 {
-    struct snapshot last;
     struct store_id tree;
     char hex[STORE_ID_HEX];
-    const char *const tags[] = {
-        "gleaner", arena_printf(b->a, "target:%s/%s/%s", b->kind, b->target_ns, b->target)};
-    struct snapshot_filter filter = {.tags = tags, .tags_n = ARRAY_LEN(tags)};
-    struct repository *repo = b->session->opened.repo;
-    if (snapshot_find(repo, "latest", &filter, b->a, &last, NULL) < 0 ||
-        tree_find_dir(repo, &last.tree, arena_printf(b->a, "volumes/%s", claim), &tree, NULL) < 0)
+    const struct session *s = b->session;
+    if (!s->has_last || tree_find_dir(s->opened.repo, &s->last,
+                                      arena_printf(b->a, "volumes/%s", claim), &tree, NULL) < 0)
         return NULL;
     store_id_hex(&tree, hex);
     return arena_strdup(b->a, hex);
@@ -262,7 +255,7 @@ static int row_step(struct backup_run *b, json_t *row, const char *claim, struct
                                   .claim = claim,
                                   .store = &b->session->opened,
                                   .lock_holder = b->session->holder,
-                                  .tree = last_tree(b, claim)};
+                                  .tree = backup_last_tree(b, claim)};
     struct err why;
     if (mover_pod_step(b->cx, b->a, &spec, m, &why) == 0)
         return 0;

@@ -44,7 +44,32 @@ static int add_subject(struct backup_run *b, struct synthetic *tree, const struc
     return add_text(tree, b->a, path, text, created(b->a, &x->object), err);
 }
 
+static int keep_lock(void *ctx, uint64_t trees, uint64_t blobs, struct err *err)
+{
+    (void)trees;
+    (void)blobs;
+    struct backup_run *b = ctx;
+    if (b->cx->stopping && atomic_load(b->cx->stopping))
+        return err_set(err, ERR_CANCELLED, "the controller is stopping");
+    return backup_keep_lock(b->cx, b->session, err);
+}
+
 /* ---- volumes ---- */
+
+/* No snapshot refers to it yet, so that a prune takes it wherever there was no lock for a time: a
+ * controller that was down for long, a store that was out of reach. */
+static int check_moved(struct backup_run *b, json_t *row, struct err *err)
+{
+    struct verify_options options = {.progress = keep_lock, .ctx = b};
+    struct store_id id;
+    const char *hex = json_text_at(row, "tree", NULL);
+    if (b->session->since_plan || !hex || !store_id_parse(str_of(hex), &id))
+        return 0;
+    if (verify_tree(b->session->opened.repo, &id, &options, NULL, err) < 0)
+        return err_wrap(err, "what was stored of the volume of claim %s",
+                        json_text_at(row, "claim", NULL));
+    return 0;
+}
 
 /* "MODE:uid:gid:sec.nsec", as the mover reports the volume's own directory. */
 static void parse_root(const char *root, uint32_t *ret_mode, int64_t *ret_time)
@@ -134,7 +159,7 @@ static int build(struct backup_run *b, const struct plan *p, struct store_id *re
     size_t i;
     json_array_foreach(backup_rows(b), i, row)
     {
-        if (graft(tree, b->a, row, err) < 0)
+        if (check_moved(b, row, err) < 0 || graft(tree, b->a, row, err) < 0)
             return -1;
     }
     if (add_json(tree, b->a, SNAPSHOT_META_PLAN, plan, err) < 0 ||
@@ -177,40 +202,60 @@ static int save(struct backup_run *b, const struct store_id *tree, struct store_
                          .tags = tags,
                          .tags_n = n};
     struct repository *repo = b->session->opened.repo;
-    /* Whoever lost the lock must not name what a prune may have taken. */
-    if (lock_confirm(b->session->lock, err) < 0 || repository_flush(repo, err) < 0 ||
-        lock_confirm(b->session->lock, err) < 0)
+    struct backup_written *w = &b->session->written;
+    /* The lock is confirmed before the index and before the snapshot; see session_open. */
+    if (repository_flush(repo, err) < 0)
         return -1;
-    return snapshot_save(repo, &s, ret, err);
+    w->known = false; /* a snapshot whose answer was lost is there */
+    if (snapshot_save(repo, &s, ret, err) < 0)
+        return -1;
+    *w = (struct backup_written){true, true, *ret, backup_is_partial(b)};
+    return 0;
 }
 
 /* The status that went with the snapshot was never written, and Plan's knew less. */
-static void take_tags(struct backup_run *b, const struct snapshot *s)
+static void take_tag(struct backup_run *b)
 {
-    for (size_t i = 0; i < s->tags_n; i++) {
-        if (streq(s->tags[i], "phase:PartiallyFailed") && !backup_is_partial(b))
-            status_set(&b->st, "problems",
-                       json_pack("[s]", "the snapshot was written as PartiallyFailed, and the "
-                                        "controller was stopped before it could say why"));
-    }
+    if (b->session->written.partial && !backup_is_partial(b))
+        status_set(&b->st, "problems",
+                   json_pack("[s]", "the snapshot was written as PartiallyFailed, and the "
+                                    "controller was stopped before it could say why"));
 }
 
 /* The snapshot that an earlier run of this Backup wrote before it was killed. */
 static int find_written(struct backup_run *b, const char **ret, struct err *err)
 {
-    const char *const tags[] = {arena_printf(b->a, "uid:%s", b->uid)};
-    struct snapshot_filter filter = {.tags = tags, .tags_n = 1};
-    struct snapshot_list list;
-    if (snapshot_list_all(b->session->opened.repo, &filter, b->a, &list, NULL, err) < 0)
-        return -1;
+    struct session *s = b->session;
     char hex[STORE_ID_HEX];
     *ret = NULL;
-    if (list.n) {
-        store_id_hex(&list.p[list.n - 1].id, hex);
+    if (!s->written.known) {
+        backend_look_again(s->opened.backend, BACKEND_SNAPSHOT);
+        if (backup_look_at_snapshots(b, s, err) < 0)
+            return -1;
+    }
+    if (s->written.has) {
+        store_id_hex(&s->written.id, hex);
         *ret = arena_strdup(b->a, hex);
-        take_tags(b, &list.p[list.n - 1]);
+        take_tag(b);
     }
     return 0;
+}
+
+/* Movers' packs are new to this process, unless it knows the trees already. */
+static int load_moved(struct backup_run *b, struct err *err)
+{
+    struct repository *repo = b->session->opened.repo;
+    struct store_id id;
+    size_t i;
+    json_t *row;
+    bool known = true;
+    json_array_foreach(backup_rows(b), i, row)
+    {
+        const char *hex = json_text_at(row, "tree", NULL);
+        known &= !hex || (store_id_parse(str_of(hex), &id) &&
+                          repository_has_blob(repo, BLOB_TREE, &id, NULL));
+    }
+    return known ? 0 : repository_load_index(repo, err);
 }
 
 /* A claim that came up after Plan has no copy. */
@@ -249,10 +294,13 @@ int backup_write(struct backup_run *b, struct err *err)
                 b->target, plan.ns);
         backup_set_plan(b, &plan);
         add_late_claims(b, &plan);
-        /* The movers' packs are new to this process. */
-        if (repository_load_index(b->session->opened.repo, err) < 0 ||
-            build(b, &plan, &tree, err) < 0 || save(b, &tree, &snapshot, err) < 0)
+        if (load_moved(b, err) < 0)
             return -1;
+        if (build(b, &plan, &tree, err) < 0 || save(b, &tree, &snapshot, err) < 0) {
+            if (err && err->kind == ERR_GONE) /* our lock: the next try takes a new one */
+                err->kind = ERR_UNAVAILABLE;
+            return -1;
+        }
         store_id_hex(&snapshot, hex);
         written = arena_strdup(b->a, hex);
     }
@@ -261,16 +309,6 @@ int backup_write(struct backup_run *b, struct err *err)
 }
 
 /* ---- ReadBack ---- */
-
-static int keep_lock(void *ctx, uint64_t trees, uint64_t blobs, struct err *err)
-{
-    (void)trees;
-    (void)blobs;
-    struct backup_run *b = ctx;
-    if (b->cx->stopping && atomic_load(b->cx->stopping))
-        return err_set(err, ERR_CANCELLED, "the controller is stopping");
-    return backup_keep_lock(b->cx, b->session, err);
-}
 
 int backup_read_back(struct backup_run *b, struct err *err)
 {

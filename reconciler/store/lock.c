@@ -27,15 +27,8 @@ struct lock_options store_lock_options(struct context *cx, struct arena *a)
                                  .cluster = cx->cluster,
                                  .judge = judge,
                                  .judge_ctx = cx,
-                                 .settle_ms = cx->lock_settle_ms};
-}
-
-int store_sweep_locks(struct context *cx, struct arena *a, struct opened *o, struct err *err)
-{
-    struct lock_options options = store_lock_options(cx, a);
-    if (lock_sweep(o->repo, &options, err) < 0)
-        return err_wrap(err, "looking for left-over locks in %s", o->path);
-    return 0;
+                                 .settle_ms = cx->lock_settle_ms,
+                                 .sweep = true};
 }
 
 int store_lock(struct context *cx, struct arena *a, struct opened *o, bool exclusive,
@@ -43,7 +36,7 @@ int store_lock(struct context *cx, struct arena *a, struct opened *o, bool exclu
 {
     struct lock_options options = store_lock_options(cx, a);
     options.exclusive = exclusive;
-    if (store_may_write(o, err) < 0 || store_sweep_locks(cx, a, o, err) < 0)
+    if (store_may_write(o, err) < 0)
         return -1;
     if (lock_acquire(o->repo, &options, ret_lock, err) < 0)
         return err_wrap(err, "locking repository %s", o->path);

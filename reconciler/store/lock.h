@@ -6,15 +6,11 @@
 #include "store/lock.h"
 
 /* Our identity, and what the API server knows of the pods behind other locks of this cluster; the
- * text lies in the arena. For what takes its locks itself (forget_snapshots, prune_run); call
- * store_sweep_locks before. */
+ * text lies in the arena. Whoever takes a lock with them removes first what dead controllers of
+ * this cluster left, an earlier process of this pod among them. */
 struct lock_options store_lock_options(struct context *cx, struct arena *a);
 
-/* Removes what dead controllers of this cluster left, an earlier process of this pod among them. */
-int store_sweep_locks(struct context *cx, struct arena *a, struct opened *o, struct err *err)
-    must_check;
-
-/* Sweeps, then takes a lock. BUSY names who holds one that ours may not stand beside; REFUSED:
+/* Takes a lock. BUSY names who holds one that ours may not stand beside; REFUSED:
  * nothing may be written there. */
 int store_lock(struct context *cx, struct arena *a, struct opened *o, bool exclusive,
                struct lock **ret_lock, struct err *err) must_check;

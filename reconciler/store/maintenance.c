@@ -148,8 +148,7 @@ static int prune(struct turn *t, const char *ns, struct opened *o, struct err *e
                                     .progress = prune_progress,
                                     .ctx = t};
     struct prune_result r;
-    if (store_may_write(o, err) < 0 || store_sweep_locks(t->cx, t->a, o, err) < 0 ||
-        prune_run(o->repo, &options, &r, err) < 0)
+    if (store_may_write(o, err) < 0 || prune_run(o->repo, &options, &r, err) < 0)
         return -1;
     uint64_t bytes = r.removed.bytes + r.unindexed_bytes;
     count(t, "removedBytes", bytes);
@@ -256,7 +255,7 @@ static int work_on(struct turn *t, const char *ns, struct err *err)
     struct err why;
     t->open = &o;
     t->renewed_ms = clock_mono_ms();
-    int r = store_open(t->cx, t->a, t->store, ns, false, &o, &why);
+    int r = store_open_fresh(t->cx, t->a, t->store, ns, &o, &why);
     if (r == 0)
         r = streq(t->what, "prune") ? prune(t, ns, &o, &why) : check(t, &o, &why);
     t->open = NULL;

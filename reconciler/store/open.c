@@ -1,16 +1,17 @@
 #include "reconciler/store/open.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "core/codec.h"
-#include "core/map.h"
 #include "kube/client.h"
 #include "kube/secret.h"
+#include "reconciler/store/keyring.h"
 #include "reconciler/store/owner.h"
 #include "store/layout.h"
+#include "store/limits.h"
 #include "store/lock.h"
+#include "store/recall.h"
 
 enum {
     PASSWORD_MIN = 22 /* characters: 128 bits in base64's alphabet */,
@@ -166,6 +167,13 @@ static int mover_password(struct context *cx, struct arena *a, const char *ns, b
 
 /* ---- the repository ---- */
 
+struct how {
+    bool create;
+    bool again; /* see store_open_again */
+    bool fresh; /* see store_open_fresh */
+    unsigned seconds;
+};
+
 static int make_repository(struct opened *o, const char *password, const char *ns,
                            struct context *cx, struct err *err)
 {
@@ -174,48 +182,6 @@ static int make_repository(struct opened *o, const char *password, const char *n
         {.password = o->mover_password, .username = ns, .hostname = cx->cluster},
     };
     return repository_init(o->backend, keys, ARRAY_LEN(keys), NULL, err);
-}
-
-/* Which key file a password opens, of this process: asking takes requests and a tenth of a second.
- * By a hash of repository and password. */
-static pthread_mutex_t known_keys_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct map *known_keys;
-
-static void name_mover_key(const struct opened *o, char name[65])
-{
-    uint8_t hash[32];
-    struct buf text CLEANUP(buf_free) = {0};
-    char id[STORE_ID_HEX];
-    store_id_hex(repository_id(o->repo), id);
-    buf_printf(&text, "%s\n%s\n%s\n%s", o->place.id, o->path, id, o->mover_password);
-    sha256(text.p, text.n, hash);
-    explicit_bzero(text.p, text.n);
-    hex_encode(hash, sizeof hash, name);
-}
-
-/* True if it is known and still there. */
-static bool know_mover_key(struct opened *o, const char *name, struct store_id *ret)
-{
-    uint64_t size;
-    struct err gone;
-    pthread_mutex_lock(&known_keys_lock);
-    const struct store_id *id = known_keys ? map_get(known_keys, str_of(name)) : NULL;
-    if (id)
-        *ret = *id;
-    pthread_mutex_unlock(&known_keys_lock);
-    return id &&
-           backend_stat(o->backend, &(struct backend_file){BACKEND_KEY, *ret}, &size, &gone) == 0;
-}
-
-static void note_mover_key(const char *name, const struct store_id *id)
-{
-    struct store_id *copy = xmalloc(sizeof *copy);
-    *copy = *id;
-    pthread_mutex_lock(&known_keys_lock);
-    if (!known_keys)
-        known_keys = map_new(free);
-    map_put(known_keys, str_of(name), copy);
-    pthread_mutex_unlock(&known_keys_lock);
 }
 
 /* The key file of the namespace's password; makes one if the repository has none. */
@@ -235,17 +201,39 @@ static int look_for_mover_key(struct opened *o, const char *ns, struct context *
     return repository_add_key(o->repo, &key, ret, err);
 }
 
+/* True if the key file is still there. */
+static bool has_key_file(struct opened *o, const struct store_id *id)
+{
+    uint64_t size;
+    struct err gone;
+    return repository_lists_key(o->repo, id) ||
+           backend_stat(o->backend, &(struct backend_file){BACKEND_KEY, *id}, &size, &gone) == 0;
+}
+
 static int find_mover_key(struct opened *o, const char *ns, struct context *cx, struct err *err)
 {
     struct store_id id;
-    char name[65];
-    name_mover_key(o, name);
-    if (!know_mover_key(o, name, &id)) {
+    if (!keyring_find_mover(o, &id) || !has_key_file(o, &id)) {
         if (look_for_mover_key(o, ns, cx, &id, err) < 0)
             return -1;
-        note_mover_key(name, &id);
+        keyring_note_mover(o, &id);
     }
     hex_encode(id.b, sizeof id.b, o->mover_key_id);
+    return 0;
+}
+
+/* The key file goes to the gateway with the mover's registration: it asks a distant store for it no
+ * more. */
+static int load_mover_key(struct opened *o, struct err *err)
+{
+    struct backend_file f = {.type = BACKEND_KEY};
+    struct buf text = {0};
+    if (!store_id_parse(str_of(o->mover_key_id), &f.id) ||
+        backend_load_all(o->backend, &f, STORE_SMALL_FILE_MAX, &text, err) < 0) {
+        buf_free(&text);
+        return -1;
+    }
+    o->mover_key_text = buf_take(&text);
     return 0;
 }
 
@@ -269,16 +257,18 @@ static int make_shown_key(struct opened *o, struct err *err)
 }
 
 static int open_repository(struct context *cx, struct opened *o, const char *password,
-                           const char *ns, bool create, struct err *err)
+                           const char *ns, const struct how *how, struct err *err)
 {
-    struct repository_options options = {.read_only = o->read_only};
+    struct repository_memory *memory CLEANUP(repository_memory_free_p) = keyring_find(o, password);
+    struct repository_options options = {
+        .read_only = o->read_only, .memory = memory, .config_known = how->again};
     int r = repository_open(o->backend, password, &options, &o->repo, err);
-    if (r < 0 && err->kind == ERR_NOT_FOUND && create && !o->read_only) {
+    if (r < 0 && err->kind == ERR_NOT_FOUND && how->create && !o->read_only) {
         if (make_repository(o, password, ns, cx, err) < 0)
             return -1;
         r = repository_open(o->backend, password, &options, &o->repo, err);
     }
-    if (r < 0 && err->kind == ERR_NOT_FOUND && create && o->foreign)
+    if (r < 0 && err->kind == ERR_NOT_FOUND && how->create && o->foreign)
         return err_set(err, ERR_NOT_FOUND,
                        "it is not there, and none is made below the clusterName of the cluster %s",
                        o->owner);
@@ -287,7 +277,9 @@ static int open_repository(struct context *cx, struct opened *o, const char *pas
             err, ERR_REFUSED,
             "the store's password does not open it: put back the password that it was made "
             "with");
-    return r < 0 ? -1 : repository_load_index(o->repo, err);
+    if (r == 0 && !how->again)
+        keyring_note(o, password);
+    return r;
 }
 
 /* Whether the repository may be written. A clusterName that is our own uid is nobody else's. */
@@ -316,9 +308,19 @@ static int find_owner(struct context *cx, const struct kube_object *store, struc
     return 0;
 }
 
+/* Files whose names are their hashes are read once from a distant store. */
+static int open_backend(struct context *cx, struct opened *o, const struct how *how,
+                        struct err *err)
+{
+    if (store_place_open(cx, &o->place, o->path, how->seconds, &o->backend, err) < 0)
+        return -1;
+    if (!o->place.folder && !how->fresh)
+        o->backend = backend_recall(o->backend);
+    return 0;
+}
+
 static int open_all(struct context *cx, struct arena *a, const struct kube_object *store,
-                    const char *ns, bool create, unsigned seconds, struct opened *o,
-                    struct err *err)
+                    const char *ns, const struct how *how, struct opened *o, struct err *err)
 {
     const char *cluster = raw_text(a, store->raw, "spec", "clusterName", NULL), *password;
     struct buf path CLEANUP(buf_free) = {0};
@@ -330,12 +332,13 @@ static int open_all(struct context *cx, struct arena *a, const struct kube_objec
         return -1;
     snprintf(o->store, sizeof o->store, "%s", store->name);
     snprintf(o->path, sizeof o->path, "%s", path.p);
-    if (store_place_open(cx, &o->place, o->path, seconds, &o->backend, err) < 0 ||
-        find_owner(cx, store, o, cluster, seconds, err) < 0 ||
-        (!o->read_only && mover_password(cx, a, ns, create, o, err) < 0) ||
-        open_repository(cx, o, password, ns, create, err) < 0 ||
+    if (open_backend(cx, o, how, err) < 0 ||
+        find_owner(cx, store, o, cluster, how->seconds, err) < 0 ||
+        (!o->read_only && mover_password(cx, a, ns, how->create, o, err) < 0) ||
+        open_repository(cx, o, password, ns, how, err) < 0 ||
         (!o->read_only && o->mover_password[0] && find_mover_key(o, ns, cx, err) < 0) ||
-        (o->read_only && create && make_shown_key(o, err) < 0))
+        (!o->place.folder && *o->mover_key_id && how->create && load_mover_key(o, err) < 0) ||
+        (o->read_only && how->create && make_shown_key(o, err) < 0))
         return err_wrap(err, "store %s, repository %s", store->name, o->path);
     return 0;
 }
@@ -351,13 +354,13 @@ static int read_store(struct context *cx, struct arena *a, const char *name,
 }
 
 static int open_within(struct context *cx, struct arena *a, const char *store, const char *ns,
-                       bool create, unsigned seconds, struct opened *ret, struct err *err)
+                       const struct how *how, struct opened *ret, struct err *err)
 {
     struct opened o CLEANUP(store_close) = {0};
     struct kube_object object;
     const char *name;
     if (store_resolve(cx, a, store, &name, err) < 0 || read_store(cx, a, name, &object, err) < 0 ||
-        open_all(cx, a, &object, ns, create, seconds, &o, err) < 0)
+        open_all(cx, a, &object, ns, how, &o, err) < 0)
         return -1;
     *ret = o;
     o = (struct opened){0};
@@ -367,13 +370,29 @@ static int open_within(struct context *cx, struct arena *a, const char *store, c
 int store_open(struct context *cx, struct arena *a, const char *store, const char *ns, bool create,
                struct opened *ret, struct err *err)
 {
-    return open_within(cx, a, store, ns, create, RETRY_SECONDS, ret, err);
+    const struct how how = {.create = create, .seconds = RETRY_SECONDS};
+    return open_within(cx, a, store, ns, &how, ret, err);
+}
+
+int store_open_again(struct context *cx, struct arena *a, const char *store, const char *ns,
+                     struct opened *ret, struct err *err)
+{
+    const struct how how = {.again = true, .seconds = RETRY_SECONDS};
+    return open_within(cx, a, store, ns, &how, ret, err);
+}
+
+int store_open_fresh(struct context *cx, struct arena *a, const char *store, const char *ns,
+                     struct opened *ret, struct err *err)
+{
+    const struct how how = {.fresh = true, .seconds = RETRY_SECONDS};
+    return open_within(cx, a, store, ns, &how, ret, err);
 }
 
 int store_open_soon(struct context *cx, struct arena *a, const char *store, const char *ns,
                     bool create, struct opened *ret, struct err *err)
 {
-    return open_within(cx, a, store, ns, create, SOON_SECONDS, ret, err);
+    const struct how how = {.create = create, .seconds = SOON_SECONDS};
+    return open_within(cx, a, store, ns, &how, ret, err);
 }
 
 int store_prove(struct context *cx, struct opened *o, struct err *err)
@@ -443,7 +462,8 @@ int store_renew(struct context *cx, struct opened *o, struct err *err)
     if (store_now(cx, a, o, &p, err) < 0)
         return -1;
     if (p.access_key)
-        backend_s3_set_keys(o->backend, p.access_key, p.secret_key, p.session_token);
+        backend_s3_set_keys(backend_behind(o->backend), p.access_key, p.secret_key,
+                            p.session_token);
     store_place_free(&o->place);
     o->place = p;
     return 0;

@@ -9,14 +9,16 @@
 
 struct opened {
     struct backend *backend;
-    struct repository *repo;  /* its index is loaded */
+    struct repository *repo;  /* its index is not loaded: see repository_load_index */
     char store[254];          /* the BackupStore's name */
     struct store_place place; /* where it lies; place.id says whether two are the same place */
     char path[256];           /* "<clusterName>/<namespace>" below the store's root */
     char mover_password[80];  /* what a mover gets: the namespace's own key's */
     char mover_key_id[65];    /* its key file */
-    /* Of a repository that is only read: the text of that key file, which is in no store. Nothing
-     * is written there for a mover; the gateway shows it as if it were. NULL: it is stored. */
+    /* The text of that key file, for the gateway to show: where the store is distant, which is
+     * asked for it no more, and of a repository that is only read, where it is in no store because
+     * nothing is written there for a mover. Else NULL. Where store_open may not create, NULL too.
+     */
     char *mover_key_text;
 
     /* Nothing may be written there, no lock either; `repo` refuses it by itself. */
@@ -38,6 +40,15 @@ struct opened {
  * says no, in words; UNAVAILABLE: the store cannot be reached. */
 int store_open(struct context *cx, struct arena *a, const char *store, const char *ns, bool create,
                struct opened *ret, struct err *err) must_check;
+/* As store_open of a repository that is there, for who decides by snapshots that are listed anew:
+ * where this process has opened it before, its config is not read again. Another repository in its
+ * place would have other keys, and its snapshots could not be read. */
+int store_open_again(struct context *cx, struct arena *a, const char *store, const char *ns,
+                     struct opened *ret, struct err *err) must_check;
+/* As store_open of a repository that is there, and every file is read from the store each time: for
+ * who wants to know whether the store still gives what it gave (check), and for prune. */
+int store_open_fresh(struct context *cx, struct arena *a, const char *store, const char *ns,
+                     struct opened *ret, struct err *err) must_check;
 /* As store_open, and gives up after a few seconds where the other would try for longer. */
 int store_open_soon(struct context *cx, struct arena *a, const char *store, const char *ns,
                     bool create, struct opened *ret, struct err *err) must_check;

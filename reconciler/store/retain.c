@@ -88,7 +88,6 @@ static int forget(struct pass *p, struct err *err)
     if (p->going.n == 0)
         return 0;
     if (store_may_write(&p->opened, err) < 0 ||
-        store_sweep_locks(p->cx, p->a, &p->opened, err) < 0 ||
         forget_snapshots(p->opened.repo, &lock, p->going.p, p->going.n, NULL, err) < 0)
         return err_wrap(err, "forgetting %zu snapshots in %s", p->going.n, p->opened.path);
     return 0;
@@ -237,7 +236,7 @@ static int decide_and_forget(struct pass *p, struct err *err)
 static int run(struct pass *p, struct retain_result *ret, struct err *err)
 {
     struct err why, ignored;
-    if (store_open(p->cx, p->a, p->store, p->content, false, &p->opened, err) < 0)
+    if (store_open_again(p->cx, p->a, p->store, p->content, &p->opened, err) < 0)
         return err->kind == ERR_NOT_FOUND ? 0 : -1;
     if (decide_and_forget(p, &why) < 0) {
         if (why.kind == ERR_BUSY) {

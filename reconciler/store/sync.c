@@ -263,7 +263,6 @@ static int list(struct pass *p, struct err *err)
 {
     if (store_open(p->cx, p->a, p->store, p->content, false, &p->opened, err) < 0)
         return -1;
-    p->indexed = true;
     return backend_list_ids(p->opened.backend, BACKEND_SNAPSHOT, false, STORE_SNAPSHOTS_MAX,
                             &p->ids, err);
 }

@@ -263,18 +263,57 @@ static void a_shown_key_is_in_no_store(void **state)
     assert_non_null(strstr(list.p, hex));
     assert_null(strstr(list.p, o->own_key));
     assert_int_equal(s3_server.objects.n, objects);
-    /* Who may write gets no such key, and the text is the key's. */
-    m.write = true;
-    m.lock_holder = HOLDER;
-    assert_int_equal(gateway_register(o->w->controller, &m, &err), -1);
-    assert_int_equal(err.http, 400);
-    m.write = false;
+    /* The text is the key's. */
     m.key_text = "{}";
     assert_int_equal(gateway_register(o->w->controller, &m, &err), -1);
+    assert_int_equal(err.http, 400);
     repository_close(repo);
     backend_close(b);
     buf_free(&text);
     buf_free(&list);
+}
+
+/* What the controller has read, the gateway does not ask the store for once more; nor, for the next
+ * mover, for the index files that the last one has read. */
+static void what_the_controller_has_read_is_shown(void **state)
+{
+    struct on_s3 *o = *state;
+    struct err err = {0};
+    struct store_id id;
+    struct buf key = {0};
+    struct repository *repo;
+    struct backend_file f = {.type = BACKEND_KEY};
+    assert_true(store_id_parse(str_of(o->own_key), &f.id));
+    assert_int_equal(backend_load_all(o->bucket, &f, 1 << 20, &key, &err), 0);
+    assert_int_equal(repository_save_blob(o->repo, BLOB_DATA, "old", 3, &id, NULL, &err), 0);
+    assert_int_equal(repository_flush(o->repo, &err), 0);
+    struct backend_s3_options options = options_of(o, "AKIDTEST");
+    const char *const keys[] = {o->own_key, NULL};
+    options.prefix = "pre";
+    struct gateway_mover m = {.pod_uid = "pod-mover",
+                              .s3 = &options,
+                              .repository = "abc/shop",
+                              .password = TENANT_PASSWORD,
+                              .keys = keys,
+                              .key_text = key.p,
+                              .config = repository_sealed_config(o->repo),
+                              .write = true,
+                              .lock_holder = HOLDER};
+    if (gateway_register(o->w->controller, &m, &err) < 0)
+        fail_msg("%s", err.msg);
+    struct backend *b = by_gateway(o);
+    for (int i = 0; i < 2; i++) {
+        requests();
+        assert_int_equal(repository_open(b, TENANT_PASSWORD, NULL, &repo, &err), 0);
+        assert_true(store_id_equal(repository_id(repo), repository_id(o->repo)));
+        assert_int_equal(requests(), 0);
+        assert_int_equal(repository_load_index(repo, &err), 0);
+        assert_true(repository_has_blob(repo, BLOB_DATA, &id, NULL));
+        assert_int_equal(requests(), i == 0 ? 2 : 1);
+        repository_close(repo);
+    }
+    backend_close(b);
+    buf_free(&key);
 }
 
 /* What was foreseen is no answer to whoever asks what has come since: a mover's index, a moment
@@ -344,7 +383,7 @@ int main(void)
         ON_S3(a_mover_writes_and_reads_a_bucket), ON_S3(one_question_is_one_request),
         ON_S3(renewed_credentials_come_into_use), ON_S3(one_pod_serves_one_place),
         ON_S3(a_shown_key_is_in_no_store),        ON_S3(another_certificate_is_taken),
-        ON_S3(what_others_write_is_seen_at_once),
+        ON_S3(what_others_write_is_seen_at_once), ON_S3(what_the_controller_has_read_is_shown),
     };
     return cmocka_run_group_tests_name("gateway/s3", tests, NULL, NULL);
 }

@@ -57,7 +57,7 @@ static int64_t wall_ahead(void)
     return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000 + ahead_ms;
 }
 
-static void pass(int64_t ms)
+__attribute__((unused)) static void pass(int64_t ms)
 {
     ahead_ms += ms;
     clock_override_wall(wall_ahead);
@@ -71,8 +71,8 @@ struct bench {
     struct context cx;
 };
 
-__attribute__((unused)) static int remove_entry(const char *path, const struct stat *st, int kind,
-                                                struct FTW *ftw)
+__attribute__((unused)) static int bench_remove_entry(const char *path, const struct stat *st,
+                                                      int kind, struct FTW *ftw)
 {
     (void)st;
     (void)kind;
@@ -121,7 +121,7 @@ __attribute__((unused)) static void bench_down(struct bench *b, bool with_folder
     fake_stop(b->fake);
     arena_free(b->a);
     if (with_folder)
-        nftw(b->folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        nftw(b->folder, bench_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 __attribute__((unused)) static void back_up(struct bench *b, const char *name, const char *more)

@@ -49,6 +49,8 @@ static struct s3_server {
     bool full; /* nothing can be stored any more */
     /* Called with the lock held; false ends the connection. May be NULL. */
     bool (*stage)(enum s3_stage stage, const char *method);
+    /* Called with the lock held for each request of the bucket; key: "" of a list. May be NULL. */
+    void (*asked)(struct MHD_Connection *c, const char *method, const char *key);
 
     int requests, sessions;
     char host[128], date[32];
@@ -109,6 +111,29 @@ static inline void s3_entry(struct buf *out, const char *key, size_t size)
     buf_printf(out, "</Key><ETag>&quot;x&quot;</ETag><Size>%zu</Size></Contents>", size);
 }
 
+/* The folders directly below a prefix, all in one page. */
+static inline enum MHD_Result s3_list_folders(struct MHD_Connection *c, const char *prefix)
+{
+    struct buf out CLEANUP(buf_free) = {0};
+    const char *last = "";
+    size_t skip = strlen(prefix), last_n = 0;
+    buf_puts(&out, "<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://x/\"><Name>b</Name>"
+                   "<IsTruncated>false</IsTruncated>");
+    for (size_t i = 0; i < s3_server.objects.n; i++) {
+        const char *key = s3_server.objects.p[i].key;
+        const char *end = str_starts(str_of(key), prefix) ? strchr(key + skip, '/') : NULL;
+        size_t n = end ? (size_t)(end + 1 - key) : 0;
+        if (n == 0 || (n == last_n && memcmp(key, last, n) == 0))
+            continue;
+        last = key, last_n = n;
+        buf_puts(&out, "<CommonPrefixes><Prefix>");
+        xml_escape(&out, (str){key, n});
+        buf_puts(&out, "</Prefix></CommonPrefixes>");
+    }
+    buf_puts(&out, "</ListBucketResult>");
+    return s3_answer(c, 200, out.p, out.n);
+}
+
 static inline enum MHD_Result s3_list(struct MHD_Connection *c)
 {
     struct buf out CLEANUP(buf_free) = {0};
@@ -121,6 +146,9 @@ static inline enum MHD_Result s3_list(struct MHD_Connection *c)
         return s3_answer(c, 200, "<html><body>Welcome</body></html>", 33);
     if (s3_server.objects.n)
         qsort(all, s3_server.objects.n, sizeof *all, s3_compare);
+    if (MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "delimiter") &&
+        !s3_server.list_nothing)
+        return s3_list_folders(c, prefix ? prefix : "");
     buf_puts(&out, "<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://x/\"><Name>b</Name>");
     for (; at < s3_server.objects.n && n < s3_server.page && !s3_server.list_nothing; at++) {
         if (!str_starts(str_of(all[at].key), prefix ? prefix : "") ||
@@ -287,6 +315,8 @@ static inline enum MHD_Result s3_serve(struct MHD_Connection *c, const char *url
         return s3_error(c, 404, "NoSuchBucket");
     while (*url == '/')
         url++;
+    if (s3_server.asked)
+        s3_server.asked(c, method, url);
     if (!*url && streq(method, "PUT"))
         s3_server.bucket = true;
     if (!s3_server.bucket)

@@ -1,0 +1,449 @@
+/* What a Backup costs where each request is a round trip: a Backup resource with one volume on a
+ * store on S3, driven to its end against the fake API server, its mover's part over a real gateway,
+ * and the retention that follows it. Of the two, only the processes are one here: what the
+ * controller keeps in memory and what the gateway keeps are apart. */
+#include "store_bench.h"
+#include "store_s3_server.h"
+
+#include "gateway/client.h"
+#include "gateway/server.h"
+#include "gateway/tls.h"
+#include "mover/archive.h"
+#include "mover/mover.h"
+#include "reconciler/mover_pod.h"
+#include "reconciler/store/keyring.h"
+#include "store/recall.h"
+#include "store/snapshot.h"
+
+#include <curl/curl.h>
+#include <fcntl.h>
+
+/* What the whole of an unchanged Backup may cost, and a look at a store for each repository. */
+enum { UNCHANGED_MAX = 15, LOOK_MAX = 2 };
+
+/* ---- what was asked ---- */
+
+static struct {
+    char *p[1024];
+    size_t n;
+} asked;
+
+/* The kind of a request: no two requests of one kind differ in what they are for. */
+static void note_request(struct MHD_Connection *c, const char *method, const char *key)
+{
+    const char *prefix = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "prefix");
+    const char *after = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "start-after");
+    const char *delimiter = MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "delimiter");
+    if (asked.n == ARRAY_LEN(asked.p))
+        abort();
+    asked.p[asked.n++] =
+        *key    ? xasprintf("%s %s", method, key)
+        : after ? xasprintf("LIST %s(all but data)", prefix)
+                : xasprintf("LIST %s%s", prefix ? prefix : "", delimiter ? "(folders)" : "");
+}
+
+static size_t requests(void)
+{
+    pthread_mutex_lock(&s3_server.lock);
+    size_t n = asked.n;
+    pthread_mutex_unlock(&s3_server.lock);
+    return n;
+}
+
+static void forget_requests(void)
+{
+    pthread_mutex_lock(&s3_server.lock);
+    while (asked.n)
+        free(asked.p[--asked.n]);
+    pthread_mutex_unlock(&s3_server.lock);
+}
+
+static void print_requests(const char *what, size_t from)
+{
+    pthread_mutex_lock(&s3_server.lock);
+    printf("%s: %zu requests\n", what, asked.n - from);
+    for (size_t i = from; i < asked.n; i++)
+        printf("    %.60s\n", asked.p[i]);
+    pthread_mutex_unlock(&s3_server.lock);
+}
+
+/* ---- a cluster, a bucket, a gateway ---- */
+
+struct world_on_s3 {
+    struct bench b;
+    char endpoint[64], url[64], token[96], controller_token[96], volume[96];
+    struct gateway_certificate certificate;
+    struct gateway *gateway;
+    struct gateway_client *controller;
+};
+
+static int review(void *ctx, const char *token, struct gateway_identity *ret, struct err *err)
+{
+    (void)ctx, (void)err;
+    *ret = (struct gateway_identity){.authenticated = true};
+    snprintf(ret->username, sizeof ret->username, "%s", token);
+    snprintf(ret->pod_uid, sizeof ret->pod_uid, "%s", streq(token, "mover") ? "pod-mover" : "");
+    return 0;
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static void start_gateway(struct world_on_s3 *w)
+{
+    static const char *const addresses[] = {"127.0.0.1", NULL};
+    struct err err = {0};
+    struct gateway_options options = {.listen = "127.0.0.1:0",
+                                      .local_root = w->b.folder,
+                                      .controller = "controller",
+                                      .review = review};
+    assert_int_equal(gateway_make_certificate(NULL, addresses, 10, &w->certificate, &err), 0);
+    options.cert_pem = w->certificate.cert_pem;
+    options.key_pem = w->certificate.key_pem;
+    if (gateway_start(&options, &w->gateway, &err) < 0)
+        fail_msg("%s", err.msg);
+    snprintf(w->url, sizeof w->url, "https://127.0.0.1:%u", gateway_port(w->gateway));
+    snprintf(w->token, sizeof w->token, "%s/token", w->b.folder);
+    snprintf(w->controller_token, sizeof w->controller_token, "%s/controller", w->b.folder);
+    write_text(w->token, "mover");
+    write_text(w->controller_token, "controller");
+    assert_int_equal(gateway_client_new(w->url, w->certificate.ca_pem, w->controller_token,
+                                        &w->controller, &err),
+                     0);
+}
+
+static void fill_volume(struct world_on_s3 *w)
+{
+    snprintf(w->volume, sizeof w->volume, "%s/volume", w->b.folder);
+    assert_int_equal(mkdir(w->volume, 0755), 0);
+    for (int i = 0; i < 20; i++) {
+        const char *folder = arena_printf(w->b.a, "%s/%d", w->volume, i);
+        assert_int_equal(mkdir(folder, 0755), 0);
+        write_text(arena_printf(w->b.a, "%s/file", folder), folder);
+    }
+}
+
+static int up(void **state)
+{
+    struct world_on_s3 *w = xcalloc(1, sizeof *w);
+    s3_server_start();
+    s3_server.page = 1000; /* as real ones */
+    s3_server.asked = note_request;
+    bench_up(&w->b, NULL);
+    w->b.cx.lock_settle_ms = 1;
+    w->b.cx.events = kube_events_new(w->b.kube, "gleaner", "pod");
+    snprintf(w->endpoint, sizeof w->endpoint, "http://127.0.0.1:%u", s3_server.port);
+    post(&w->b, application);
+    post(&w->b,
+         arena_printf(
+             w->b.a,
+             "[{'apiVersion':'v1','kind':'Secret','metadata':{'name':'bucket','namespace':"
+             "'gleaner-system'},'data':{'AWS_ACCESS_KEY_ID':'QUtJRFRFU1Q=',"
+             "'AWS_SECRET_ACCESS_KEY':'c2VjcmV0'}},"
+             "{'apiVersion':'gleaner.dev/v1alpha1','kind':'BackupStore','metadata':{'name':'s3'},"
+             "'spec':{'s3':{'endpoint':'%s','bucket':'bucket','prefix':'pre'},"
+             "'credentialsSecretRef':{'name':'bucket'},"
+             "'passwordSecretRef':{'name':'password','key':'password'}}}]",
+             w->endpoint));
+    start_gateway(w);
+    fill_volume(w);
+    *state = w;
+    return 0;
+}
+
+static int down(void **state)
+{
+    struct world_on_s3 *w = *state;
+    kube_events_free(w->b.cx.events);
+    keyring_wipe();
+    recall_forget();
+    gateway_client_free(w->controller);
+    gateway_stop(w->gateway);
+    gateway_certificate_free(&w->certificate);
+    bench_down(&w->b, true);
+    s3_server_stop();
+    forget_requests();
+    free(w);
+    return 0;
+}
+
+/* ---- the mover ---- */
+
+static void must(int r, const struct err *err)
+{
+    if (r < 0)
+        fail_msg("%s", err->msg);
+}
+
+/* As the controller does at each look at the pod. */
+static void register_mover(struct world_on_s3 *w, const struct mover_pod_spec *spec)
+{
+    struct store_place place CLEANUP(store_place_free) = {0};
+    struct mover_pod_registration r;
+    struct err err = {0};
+    must(store_now(&w->b.cx, w->b.a, spec->store, &place, &err), &err);
+    mover_pod_registration(spec, "pod-mover", &place, &r);
+    must(gateway_register(w->controller, &r.mover, &err), &err);
+}
+
+/* As the mover's process does. */
+static void move_volume(struct world_on_s3 *w, const struct mover_pod_spec *spec,
+                        struct mover_report *report)
+{
+    struct backend *rest CLEANUP(backend_close_p) = NULL;
+    struct repository *repo CLEANUP(repository_close_p) = NULL;
+    char *url CLEANUP(free_p) = xasprintf("%s/%s/", w->url, spec->store->path), *password;
+    struct backend_rest_options options = {
+        .url = url, .ca_pem = w->certificate.ca_pem, .token_file = w->token, .retry_seconds = 2};
+    struct gateway_client *client;
+    struct repository_options how;
+    struct store_id parent;
+    struct err err = {0};
+    mover_repository_options(false, &how);
+    must(gateway_client_new(w->url, w->certificate.ca_pem, w->token, &client, &err), &err);
+    must(gateway_fetch_password(client, &password, &err), &err);
+    must(backend_open_rest(&options, &rest, &err), &err);
+    must(repository_open(rest, password, &how, &repo, &err), &err);
+    must(repository_load_index(repo, &err), &err);
+    int volume = open(w->volume, O_RDONLY | O_DIRECTORY);
+    bool has = spec->tree && store_id_parse(str_of(spec->tree), &parent);
+    must(archive_volume(repo, volume, has ? &parent : NULL, NULL, report, &err), &err);
+    close(volume);
+    free(password);
+    gateway_client_free(client);
+}
+
+/* A running Backup gets a volume, and the mover's answer into its row. */
+static void play_mover(struct world_on_s3 *w, const char *name, struct mover_report *report)
+{
+    struct bench *b = &w->b;
+    struct backup_run run = {.cx = &b->cx, .a = b->a};
+    struct err err = {0};
+    char tree[STORE_ID_HEX];
+    must(status_read(b->kube, b->a, &KUBE_BACKUP, "gleaner-system", name, &run.st, &err), &err);
+    run.uid = run.st.object.uid;
+    run.kind = "Kustomization", run.target_ns = "flux-system", run.target = "app";
+    struct mover_pod_spec spec = {.direction = MOVER_BACKUP, .ns = "app", .claim = "data"};
+    for (int looks = 0; looks < 5; looks++) { /* one each second */
+        must(backup_session(&run, &err), &err);
+        spec.store = &run.session->opened;
+        spec.lock_holder = run.session->holder;
+        spec.tree = backup_last_tree(&run, "data");
+        register_mover(w, &spec);
+        if (looks < 4)
+            backup_session_give(&run);
+    }
+    move_volume(w, &spec, report);
+    backup_session_give(&run);
+    store_id_hex(&report->tree, tree);
+    const char *rows = arena_printf(b->a,
+                                    "{\"status\":{\"volumes\":[{\"claim\":\"data\",\"phase\":"
+                                    "\"Completed\",\"tree\":\"%s\",\"root\":\"%s\"}]}}",
+                                    tree, report->root);
+    must(kube_patch(b->kube, b->a, &KUBE_BACKUP, "gleaner-system", name, KUBE_PATCH_MERGE,
+                    str_of(rows), &(struct kube_write){.subresource = "status"}, NULL, &err),
+         &err);
+    status_free(&run.st);
+}
+
+/* ---- Backups ---- */
+
+static void back_up_whole(struct world_on_s3 *w, const char *name, struct mover_report *report)
+{
+    struct bench *b = &w->b;
+    struct retain_result retained;
+    struct outcome o = {0};
+    struct err err = {0};
+    bool moved = false;
+    post(b, arena_printf(b->a,
+                         "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{'name':"
+                         "'%s','namespace':'gleaner-system','uid':'uid-%s'},'spec':{'target':{"
+                         "'kind':'Kustomization','namespace':'flux-system','name':'app'},"
+                         "'storeRef':{'name':'s3'}}}]",
+                         name, name));
+    *report = (struct mover_report){0};
+    for (int i = 0; i < 20 && (i == 0 || o.what != OUTCOME_DONE); i++) {
+        size_t before = requests();
+        must(backup_reconcile(&b->cx, b->a, "gleaner-system", name, &o, &err), &err);
+        print_requests(status_at(b, name, "phase"), before);
+        if (moved || !streq(status_at(b, name, "phase"), "Volumes"))
+            continue;
+        before = requests();
+        play_mover(w, name, report);
+        print_requests("mover", before);
+        moved = true;
+    }
+    if (!streq(status_at(b, name, "phase"), "Completed"))
+        fail_msg("%s: %s", name, status_at(b, name, "conditions"));
+    size_t before = requests();
+    must(store_retain(&b->cx, b->a, "s3", "app", &retained, &err), &err);
+    print_requests("retention", before);
+    assert_int_equal(retained.forgotten, 0);
+}
+
+static void an_unchanged_one(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct mover_report report;
+    back_up_whole(w, "one", &report);
+    assert_int_equal(report.files, 20);
+    assert_true(report.moved > 0);
+    back_up_whole(w, "two", &report);
+    size_t before = requests();
+    back_up_whole(w, "three", &report);
+    assert_int_equal(report.files, 20);
+    assert_int_equal(report.moved, 0);
+    assert_string_equal(status_at(&w->b, "two", "phase"), "Completed");
+    print_requests("an unchanged Backup", before);
+    assert_in_range(requests() - before, 1, UNCHANGED_MAX);
+}
+
+/* ---- looks ---- */
+
+/* What a store of so many repositories costs every five minutes. */
+static void a_look_at_a_store(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct bench *b = &w->b;
+    struct mover_report report;
+    struct sync_result r = {0};
+    struct outcome o;
+    struct err err;
+    must(backupstore_reconcile(&b->cx, b->a, NULL, "s3", &o, &err), &err); /* makes _cluster */
+    back_up_whole(w, "one", &report);
+    back_up_whole(w, "two", &report);
+    size_t before = requests();
+    must(backupstore_reconcile(&b->cx, b->a, NULL, "s3", &o, &err), &err);
+    print_requests("the Ready check", before);
+    assert_in_range(requests() - before, 1, LOOK_MAX);
+    before = requests();
+    must(sync_store(&b->cx, b->a, "s3", NULL, &r, &err), &err);
+    print_requests("a look at two repositories", before);
+    assert_int_equal(r.repositories, 2);
+    assert_int_equal(r.snapshots, 2);
+    assert_int_equal(r.failures, 0);
+    assert_in_range(requests() - before, 1, 1 + 2 * LOOK_MAX);
+}
+
+/* ---- what must not be believed from memory ---- */
+
+static void remove_objects(const char *below)
+{
+    pthread_mutex_lock(&s3_server.lock);
+    for (size_t i = s3_server.objects.n; i-- > 0;)
+        if (strstr(s3_server.objects.p[i].key, below))
+            s3_forget(&s3_server.objects.p[i]);
+    pthread_mutex_unlock(&s3_server.lock);
+}
+
+static size_t count_objects(const char *below)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&s3_server.lock);
+    for (size_t i = 0; i < s3_server.objects.n; i++)
+        n += strstr(s3_server.objects.p[i].key, below) != NULL;
+    pthread_mutex_unlock(&s3_server.lock);
+    return n;
+}
+
+/* The lock is looked at before the snapshot is written, however short ago that was: no snapshot is
+ * written under a lock that is gone, and the Backup goes on with a new one. */
+static void a_lost_lock_is_seen_before_the_snapshot(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct bench *b = &w->b;
+    struct outcome o = {0};
+    struct err err;
+    bool removed = false;
+    post(b, "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{'name':'one',"
+            "'namespace':'gleaner-system','uid':'uid-one'},'spec':{'target':{'kind':"
+            "'Kustomization','namespace':'flux-system','name':'app'},'storeRef':{'name':'s3'}}}]");
+    for (int i = 0; i < 20 && (i == 0 || o.what != OUTCOME_DONE); i++) {
+        bool writes = streq(status_at(b, "one", "phase"), "Write");
+        if (writes && !removed)
+            remove_objects("/app/locks/");
+        must(backup_reconcile(&b->cx, b->a, "gleaner-system", "one", &o, &err), &err);
+        if (writes && !removed) {
+            assert_string_equal(status_at(b, "one", "phase"), "Write");
+            assert_int_equal(count_objects("/app/snapshots/"), 0);
+            removed = true;
+        }
+    }
+    assert_true(removed);
+    assert_string_equal(status_at(b, "one", "phase"), "Completed");
+    assert_int_equal(count_objects("/app/snapshots/"), 1);
+    assert_int_equal(count_objects("/app/locks/"), 0);
+}
+
+static void set_password(struct bench *b, const char *base64)
+{
+    struct err err;
+    must(kube_patch(b->kube, b->a, &KUBE_SECRET, "gleaner-system", "password", KUBE_PATCH_MERGE,
+                    str_of(arena_printf(b->a, "{\"data\":{\"password\":\"%s\"}}", base64)), NULL,
+                    NULL, &err),
+         &err);
+}
+
+/* A key that is in memory opens nothing for another password, nor once its key file is gone. */
+static void passwords_are_asked(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct bench *b = &w->b;
+    struct mover_report report;
+    struct opened o = {0};
+    struct err err;
+    back_up_whole(w, "one", &report);
+    must(store_open(&b->cx, b->a, "s3", "app", false, &o, &err), &err);
+    store_close(&o);
+    set_password(b, "YW5vdGhlci1wYXNzd29yZC10aGF0LWlzLWxvbmc=");
+    assert_int_equal(store_open(&b->cx, b->a, "s3", "app", false, &o, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_int_equal(store_open_again(&b->cx, b->a, "s3", "app", &o, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    set_password(b, "YS1wYXNzd29yZC10aGF0LWlzLWxvbmctZW5vdWdo");
+    must(store_open(&b->cx, b->a, "s3", "app", false, &o, &err), &err);
+    store_close(&o);
+    remove_objects("/app/keys/");
+    assert_int_equal(store_open(&b->cx, b->a, "s3", "app", false, &o, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+}
+
+/* A store that has lost a snapshot is believed, not the memory of it. */
+static void a_lost_snapshot_is_not_remembered(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct bench *b = &w->b;
+    struct mover_report report;
+    struct retain_result retained;
+    struct opened o CLEANUP(store_close) = {0};
+    struct snapshot s;
+    struct err err;
+    back_up_whole(w, "one", &report);
+    back_up_whole(w, "two", &report);
+    const char *lost = status_at(b, "one", "snapshot");
+    remove_objects(lost);
+    must(store_retain(&b->cx, b->a, "s3", "app", &retained, &err), &err);
+    assert_int_equal(retained.kept, 1);
+    must(store_open(&b->cx, b->a, "s3", "app", false, &o, &err), &err);
+    assert_int_equal(snapshot_find(o.repo, lost, NULL, b->a, &s, &err), -1);
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+}
+
+int main(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    setenv("HOME", "/nonexistent", 1);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_unchanged_one, up, down),
+        cmocka_unit_test_setup_teardown(a_look_at_a_store, up, down),
+        cmocka_unit_test_setup_teardown(a_lost_lock_is_seen_before_the_snapshot, up, down),
+        cmocka_unit_test_setup_teardown(passwords_are_asked, up, down),
+        cmocka_unit_test_setup_teardown(a_lost_snapshot_is_not_remembered, up, down),
+    };
+    return cmocka_run_group_tests_name("backup/requests", tests, NULL, NULL);
+}
