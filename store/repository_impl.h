@@ -29,7 +29,7 @@ struct job {
     struct job *next;
     enum blob_type type;
     struct store_id id;
-    char *p; /* owned */
+    char *p; /* owned; NULL once it is sealed */
     size_t n;
     uint64_t ticket; /* blobs enter packs in the order in which they came */
 };
@@ -53,8 +53,6 @@ struct repository {
     struct crypto_key key;
     struct store_id key_id;
     struct store_config config;
-    struct buf sealed_config; /* as it is stored */
-    struct store_ids keys;    /* that were listed when it was opened */
     struct repository_options options;
 
     pthread_mutex_t index_lock; /* one load of the index at a time; taken before `lock` */
@@ -125,6 +123,9 @@ int repository_send_packs(struct repository *repo, struct pack *full[2], struct 
  * it is not, open the repository anew. ERR_CORRUPT. */
 int repository_prove_index(struct repository *repo, struct err *err) must_check;
 
+/* The index of a lean writer takes room that packs and the queue had. Under the lock. */
+bool repository_is_crowded(const struct repository *repo);
+
 /* ---- the queue, all under the lock ---- */
 
 void repository_queue_init(struct repository *repo);
@@ -134,10 +135,10 @@ void repository_queue_end(struct repository *repo); /* without the lock: drops w
 const struct job *repository_queue_find(const struct repository *repo, enum blob_type type,
                                         const struct store_id *id);
 
-/* Waits for room, then hands over the bytes; *ret_known (and nothing queued) if the blob is known
- * by then. p is taken in any case. */
+/* Waits for room, then copies the bytes; *ret_known (and nothing queued) if the blob is known by
+ * then. */
 int repository_queue_put(struct repository *repo, enum blob_type type, const struct store_id *id,
-                         char *p, size_t n, bool *ret_known, struct err *err) must_check;
+                         const void *p, size_t n, bool *ret_known, struct err *err) must_check;
 
 /* Waits until no job is left and no upload under way. */
 void repository_queue_drain(struct repository *repo);

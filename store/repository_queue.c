@@ -36,13 +36,21 @@ static void remove_job(struct queue *q, struct job *job)
     pthread_cond_broadcast(&q->moved);
 }
 
-/* What this thread has of big buffers goes back: the next blob is small again, most likely. */
-static void shrink(struct work *w)
+/* Another thread needs this memory next. */
+static void shrink(struct buf *b)
 {
-    struct buf *bufs[] = {&w->packed, &w->sealed, &w->plain};
-    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
-        if (bufs[i]->room > 8 * (size_t)STORE_CHUNK_MIN)
-            buf_free(bufs[i]);
+    if (b->room > STORE_CHUNK_MIN)
+        buf_free(b);
+}
+
+/* The plaintext is done with: loads wait until the blob is in a pack. It stays counted, for the
+ * sealed bytes, which are about as many. */
+static void end_plaintext(struct job *job, struct work *w)
+{
+    free(job->p);
+    job->p = NULL;
+    shrink(&w->packed);
+    shrink(&w->plain);
 }
 
 /* Under the lock, given up meanwhile. */
@@ -56,6 +64,7 @@ static void do_job(struct repository *repo, struct job *job, struct work *w)
     pthread_mutex_unlock(&repo->lock);
     int r = repository_seal_blob(repo, w, job->p, job->n, &job->id, &plain, &why);
     pthread_mutex_lock(&repo->lock);
+    end_plaintext(job, w);
     while (r == 0 && q->turn != job->ticket && !repo->failed)
         pthread_cond_wait(&q->moved, &repo->lock);
     if (r == 0 && !repo->failed)
@@ -65,7 +74,7 @@ static void do_job(struct repository *repo, struct job *job, struct work *w)
         repository_fail(repo, &why);
     q->turn++; /* after a failure nobody waits for his turn */
     remove_job(q, job);
-    shrink(w);
+    shrink(&w->sealed);
     /* A failed upload is remembered there. */
     (void)!repository_send_packs(repo, full, &why);
 }
@@ -106,31 +115,51 @@ static int start_threads(struct repository *repo, struct err *err)
     return 0;
 }
 
+static bool is_full(const struct repository *repo, size_t n)
+{
+    const struct queue *q = &repo->queue;
+    size_t most = repository_is_crowded(repo) ? STORE_LEAN_QUEUE_BYTES : STORE_QUEUE_BYTES;
+    return q->jobs && (q->jobs >= STORE_QUEUE_JOBS || q->bytes + n > most);
+}
+
+/* Room for n bytes is taken before they are copied: what waits for room has no copy. */
+static char *copy_bytes(struct repository *repo, const void *p, size_t n)
+{
+    repo->queue.jobs++;
+    repo->queue.bytes += n;
+    pthread_mutex_unlock(&repo->lock);
+    char *copy = xmalloc(MAX(n, (size_t)1));
+    memcpy(copy, p, n);
+    pthread_mutex_lock(&repo->lock);
+    return copy;
+}
+
 int repository_queue_put(struct repository *repo, enum blob_type type, const struct store_id *id,
-                         char *p, size_t n, bool *ret_known, struct err *err)
+                         const void *p, size_t n, bool *ret_known, struct err *err)
 {
     struct queue *q = &repo->queue;
-    int r = q->threads_n ? 0 : start_threads(repo, err);
-    while (r == 0 && q->jobs && !repo->failed &&
-           (q->jobs >= STORE_QUEUE_JOBS || q->bytes + n > STORE_QUEUE_BYTES))
+    if (!q->threads_n && start_threads(repo, err) < 0)
+        return -1;
+    while (is_full(repo, n) && !repo->failed)
         pthread_cond_wait(&q->moved, &repo->lock);
-    if (r == 0)
-        r = repository_check_usable(repo, err);
+    char *copy = copy_bytes(repo, p, n);
+    int r = repository_check_usable(repo, err);
     /* Another caller may have been faster. */
     *ret_known =
         r == 0 && (index_has(repo->index, type, id) || repository_queue_find(repo, type, id));
     if (r < 0 || *ret_known) {
-        free(p);
+        free(copy);
+        q->jobs--;
+        q->bytes -= n;
+        pthread_cond_broadcast(&q->moved);
         return r;
     }
     struct job *job = xcalloc(1, sizeof *job);
-    *job = (struct job){.type = type, .id = *id, .p = p, .n = n, .ticket = q->tickets++};
+    *job = (struct job){.type = type, .id = *id, .p = copy, .n = n, .ticket = q->tickets++};
     *(q->last ? &q->last->next : &q->first) = job;
     q->last = job;
     if (!q->waiting)
         q->waiting = job;
-    q->jobs++;
-    q->bytes += n;
     pthread_cond_signal(&q->work);
     return 0;
 }

@@ -59,15 +59,14 @@ void repository_fail(struct repository *repo, const struct err *why)
  * These are called with the lock held, give it up while they wait for the backend, and return with
  * it. */
 
-/* The index of a lean writer takes room that packs had. */
-static bool is_crowded(const struct repository *repo)
+bool repository_is_crowded(const struct repository *repo)
 {
     return repo->options.lean && index_memory(repo->index) > STORE_LEAN_INDEX;
 }
 
 static size_t target_of(const struct repository *repo, enum blob_type type)
 {
-    bool full = is_crowded(repo);
+    bool full = repository_is_crowded(repo);
     uint32_t data =
         full ? MIN(STORE_LEAN_PACK, repo->options.pack_target) : repo->options.pack_target;
     return type == BLOB_TREE ? MIN(full ? STORE_LEAN_PACK / 2 : STORE_TREE_PACK_TARGET, data)
@@ -235,7 +234,9 @@ static bool is_known(struct repository *repo, enum blob_type type, const struct 
 /* Takes off the open pack, once one more may be uploaded. */
 static struct pack *take_off(struct repository *repo, enum blob_type type)
 {
-    unsigned most = is_crowded(repo) ? 1 : repo->options.uploads ? repo->options.uploads : UPLOADS;
+    unsigned most = repository_is_crowded(repo) ? 1
+                    : repo->options.uploads     ? repo->options.uploads
+                                                : UPLOADS;
     while (repo->queue.threads_n && repo->queue.uploads >= most && !repo->failed)
         pthread_cond_wait(&repo->queue.moved, &repo->lock);
     struct pack *pack = TAKE(repo->open[type]);
@@ -307,10 +308,8 @@ static int save_now(struct repository *repo, enum blob_type type, const void *p,
 static int save_later(struct repository *repo, enum blob_type type, const void *p, size_t n,
                       const struct store_id *id, bool *ret_known, struct err *err)
 {
-    char *copy = xmalloc(MAX(n, (size_t)1));
-    memcpy(copy, p, n);
     pthread_mutex_lock(&repo->lock);
-    int r = repository_queue_put(repo, type, id, copy, n, ret_known, err);
+    int r = repository_queue_put(repo, type, id, p, n, ret_known, err);
     pthread_mutex_unlock(&repo->lock);
     return r;
 }

@@ -11,15 +11,20 @@
 #include "store/compress.h"
 #include "store/idset.h"
 #include "store/limits.h"
+#include "store/repository_impl.h"
 #include "store/stream.h"
 #include "store/verify.h"
 
 #include <pthread.h>
+#include <sched.h>
 
-/* A folder whose save number `at` (from 1; 0: none) fails. */
+/* A folder whose save number `at` (from 1; 0: none) fails. It counts packs on their way. */
 struct failing {
     struct fault_backend base;
     pthread_mutex_t lock;
+    int now, most;  /* packs that are being saved, and the most at one time */
+    int indexes;    /* index files that were saved: each named saved packs alone */
+    bool read_back; /* looks at that */
 };
 
 struct fixture {
@@ -28,6 +33,32 @@ struct fixture {
     struct failing failing;
     struct repository *repo;
 };
+
+static void count(struct failing *x, int more)
+{
+    pthread_mutex_lock(&x->lock);
+    x->now += more;
+    x->most = MAX(x->most, x->now);
+    pthread_mutex_unlock(&x->lock);
+    sched_yield();
+}
+
+/* Called by a writer's thread, where nothing can be asserted. */
+static void assert_packs_are_there(struct backend *b)
+{
+    struct repository *repo;
+    struct err err;
+    uint64_t size;
+    if (repository_open(b, "first", NULL, &repo, &err) < 0 || repository_load_index(repo, &err) < 0)
+        abort();
+    for (uint32_t i = 0; i < index_packs(repo->index); i++) {
+        struct index_pack *p = index_pack(repo->index, i);
+        if (backend_stat(b, &(struct backend_file){BACKEND_DATA, p->id}, &size, &err) < 0 ||
+            size != p->size)
+            abort();
+    }
+    repository_close(repo);
+}
 
 static int save(struct backend *b, const struct backend_file *f, const void *p, size_t n,
                 struct err *err)
@@ -38,7 +69,14 @@ static int save(struct backend *b, const struct backend_file *f, const void *p, 
     pthread_mutex_unlock(&x->lock);
     if (now)
         return err_set(err, ERR_IO, "injected fault");
-    return backend_save_as(x->base.inner, f, p, n, err);
+    count(x, f->type == BACKEND_DATA);
+    int r = backend_save_as(x->base.inner, f, p, n, err);
+    count(x, -(f->type == BACKEND_DATA));
+    if (r == 0 && f->type == BACKEND_INDEX && x->read_back) {
+        x->indexes++;
+        assert_packs_are_there(x->base.inner);
+    }
+    return r;
 }
 
 /* The rest of the counting backend counts without a lock: one that does not count. */
@@ -61,7 +99,8 @@ static void open_writer(struct fixture *f, const struct repository_options *opti
     if (repository_open(&f->failing.base.base, "first", options, &f->repo, &err) < 0 ||
         repository_load_index(f->repo, &err) < 0)
         fail_msg("%s", err.msg);
-    f->failing.base.calls = 0;
+    f->failing.base.calls = f->failing.most = f->failing.indexes = 0;
+    f->failing.read_back = false;
 }
 
 static int setup(void **state)
@@ -273,22 +312,26 @@ static void test_big(void **state)
     }
 }
 
-/* A pack of tiny blobs ends before its header is big. */
+/* A pack of tiny blobs ends before its header is big. Index files that are written on the way name
+ * what is there, and no more packs are under way than may be. */
 static void test_tiny(void **state)
 {
     struct fixture *f = *state;
-    enum { BLOBS = 2 * STORE_PACK_BLOBS + 1 };
-    struct repository_options options = {.threads = 2};
+    enum { PACKS = STORE_INDEX_BLOBS / STORE_PACK_BLOBS + 3, BLOBS = PACKS * STORE_PACK_BLOBS };
+    struct repository_options options = {.threads = 4, .uploads = 2, .lean = true};
     struct repository_stats stats;
     struct store_id id;
     struct err err;
     open_writer(f, &options);
+    f->failing.read_back = true;
     for (uint32_t i = 0; i < BLOBS; i++)
         assert_int_equal(repository_save_blob(f->repo, BLOB_DATA, &i, sizeof i, &id, NULL, &err),
                          0);
     assert_int_equal(repository_flush(f->repo, &err), 0);
     repository_get_stats(f->repo, &stats);
-    assert_int_equal(stats.packs, 3);
+    assert_int_equal(stats.packs, PACKS);
+    assert_int_equal(f->failing.indexes, 2);
+    assert_in_range(f->failing.most, 1, 2);
     open_writer(f, NULL);
     repository_get_stats(f->repo, &stats);
     assert_int_equal(stats.index_blobs, BLOBS);
