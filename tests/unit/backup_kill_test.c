@@ -12,6 +12,7 @@
 #include "kube/types.h"
 #include "reconciler/backup/backup.h"
 #include "store/snapshot.h"
+#include "store/tree.h"
 
 #include <ftw.h>
 #include <signal.h>
@@ -327,6 +328,77 @@ static void test_session_in_use(void **state)
     bench_down(&b);
 }
 
+static void first_file(const char *folder, const char *kind, char path[256])
+{
+    char command[256];
+    snprintf(command, sizeof command, "find %s -type f -path '*/app/%s/*'", folder, kind);
+    FILE *p = popen(command, "r");
+    assert_non_null(p);
+    assert_int_equal(fscanf(p, "%255s", path), 1);
+    pclose(p);
+}
+
+/* A volume's tree in a repository, and a prune by somebody else that took what it refers to: it
+ * was in no snapshot yet. */
+static void store_and_lose(const struct bench *b, struct context *cx, char tree[STORE_ID_HEX])
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct opened o CLEANUP(store_close) = {0};
+    struct tree_writer *w CLEANUP(tree_writer_free_p) = tree_writer_new();
+    struct store_id content, root;
+    struct err err;
+    char pack[256], index[256];
+    assert_int_equal(store_open(cx, a, "local", "app", true, &o, &err), 0);
+    assert_int_equal(repository_load_index(o.repo, &err), 0);
+    assert_int_equal(repository_save_blob(o.repo, BLOB_DATA, "moved", 5, &content, NULL, &err), 0);
+    assert_int_equal(repository_flush(o.repo, &err), 0);
+    first_file(b->folder, "data", pack);
+    first_file(b->folder, "index", index);
+    struct node node = {.name = STR("f"),
+                        .type = NODE_FILE,
+                        .mode = 0644,
+                        .size = 5,
+                        .content = &content,
+                        .content_n = 1};
+    assert_int_equal(tree_writer_add(w, &node, &err), 0);
+    assert_int_equal(tree_writer_finish(w, o.repo, &root, NULL, &err), 0);
+    assert_int_equal(repository_flush(o.repo, &err), 0);
+    assert_int_equal(remove(pack), 0);
+    assert_int_equal(remove(index), 0);
+    store_id_hex(&root, tree);
+}
+
+/* The lock went with a process, and with it what was stored: no snapshot is made of the rest. */
+static void test_no_snapshot_of_what_was_pruned(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    const char *message;
+    char tree[STORE_ID_HEX];
+    bench_up(&b);
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    struct err err;
+    store_and_lose(&b, &cx, tree);
+    assert_int_equal(
+        kube_patch(k, a, &KUBE_BACKUP, "gleaner-system", "one", KUBE_PATCH_MERGE,
+                   str_of(arena_printf(a,
+                                       "{\"status\":{\"phase\":\"Write\",\"store\":\"local\","
+                                       "\"namespace\":\"app\",\"volumes\":[{\"claim\":\"data\","
+                                       "\"phase\":\"Completed\",\"tree\":\"%s\"}]}}",
+                                       tree)),
+                   &(struct kube_write){.subresource = "status"}, NULL, &err),
+        0);
+    kube_free(k);
+    assert_int_equal(wait_end(start(&b)), 0);
+    assert_string_equal(ready_reason(a, &b, &message), "Corrupt");
+    assert_non_null(strstr(message, "claim data"));
+    assert_int_equal(count_files(b.folder, "snapshots"), 0);
+    assert_int_equal(count_files(b.folder, "locks"), 0);
+    bench_down(&b);
+}
+
 /* So does one of another target with content in the same namespace. One that was given up after it
  * began to write is not passed over in silence. */
 static void test_restore_of_another_target(void **state)
@@ -431,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_waits_for_the_api_server),
         cmocka_unit_test(test_waits_for_a_restore),
         cmocka_unit_test(test_session_in_use),
+        cmocka_unit_test(test_no_snapshot_of_what_was_pruned),
         cmocka_unit_test(test_restore_of_another_target),
         cmocka_unit_test(test_schedule_makes_up_once),
         cmocka_unit_test(test_refused),
