@@ -53,6 +53,8 @@ struct repository {
     struct crypto_key key;
     struct store_id key_id;
     struct store_config config;
+    struct buf sealed_config; /* as it is stored */
+    struct store_ids keys;    /* that were listed when it was opened */
     struct repository_options options;
 
     pthread_mutex_t index_lock; /* one load of the index at a time; taken before `lock` */
