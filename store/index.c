@@ -61,10 +61,10 @@ void index_free(struct index *ix)
     free(ix);
 }
 
-void index_make_lean(struct index *ix)
+void index_make_lean(struct index *ix, size_t most)
 {
     if (!ix->known)
-        ix->known = idset_new(STORE_LEAN_IDS);
+        ix->known = idset_new(most);
 }
 
 size_t index_blobs(const struct index *ix)

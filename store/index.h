@@ -31,10 +31,10 @@ struct index_place {
 
 struct index *index_new(void);
 
-/* Of blobs of data only that they are there is kept, by 128 bits of their ids, of at most
- * STORE_LEAN_IDS (later ones are forgotten): index_has knows them, index_find and index_ordinal do
- * not. Call it before anything is added. */
-void index_make_lean(struct index *ix);
+/* Of blobs of data only that they are there is kept, by 128 bits of their ids, of at most so
+ * many (later ones are forgotten): index_has knows them, index_find and index_ordinal do not. Call
+ * it before anything is added. */
+void index_make_lean(struct index *ix, size_t most);
 
 /* A copy is named (or, of a lean index, was). False may also mean that a lean index forgot it: who
  * then stores the blob again loses room in the store, and nothing else. */

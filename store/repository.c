@@ -44,6 +44,8 @@ static struct repository *new_repository(struct backend *b,
         repo->options.compression = 3;
     if (repo->options.pack_target == 0)
         repo->options.pack_target = STORE_PACK_TARGET;
+    if (repo->options.lean_ids == 0)
+        repo->options.lean_ids = STORE_LEAN_IDS;
     pthread_mutex_init(&repo->index_lock, NULL);
     pthread_mutex_init(&repo->lock, NULL);
     pthread_cond_init(&repo->idle, NULL);
@@ -51,7 +53,7 @@ static struct repository *new_repository(struct backend *b,
     repo->index_files = map_new(NULL);
     repo->index = index_new();
     if (repo->options.lean)
-        index_make_lean(repo->index);
+        index_make_lean(repo->index, repo->options.lean_ids);
     repo->indexed_ms = clock_mono_ms();
     return repo;
 }

@@ -126,7 +126,7 @@ void repository_drop_index(struct repository *repo)
     index_free(repo->index);
     repo->index = index_new();
     if (repo->options.lean)
-        index_make_lean(repo->index);
+        index_make_lean(repo->index, repo->options.lean_ids);
     for (size_t t = 0; t < ARRAY_LEN(repo->windows); t++)
         repo->windows[t].valid = false; /* they go by the numbers of packs */
     pthread_mutex_unlock(&repo->lock);

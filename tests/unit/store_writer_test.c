@@ -443,6 +443,37 @@ static void test_lean(void **state)
     vec_free(&ids);
 }
 
+/* What it has no room to know of is stored again, also twice in one run, and nothing is lost. */
+static void test_forgetful(void **state)
+{
+    struct fixture *f = *state;
+    struct store_ids ids = {0};
+    struct buf out CLEANUP(buf_free) = {0};
+    struct repository_stats stats;
+    struct err err;
+    uint64_t known = 0;
+    struct repository_options options = small;
+    options.lean = true;
+    options.lean_ids = 10;
+    for (int run = 0; run < 2; run++) {
+        open_writer(f, &options);
+        ids.n = 0;
+        assert_int_equal(save_some(f->repo, 1, &ids, &err), 0);
+        assert_int_equal(save_some(f->repo, 1, &ids, &err), 0);
+        repository_get_stats(f->repo, &stats);
+        assert_int_equal(stats.blobs_new[BLOB_DATA], run ? 60 : 70);
+    }
+    for (size_t i = 0; i < 40; i++)
+        known += repository_has_blob(f->repo, BLOB_DATA, &ids.p[i], NULL);
+    assert_int_equal(known, 10);
+    open_writer(f, NULL);
+    repository_get_stats(f->repo, &stats);
+    assert_int_equal(stats.index_blobs, 130);
+    for (size_t i = 0; i < 40; i++)
+        assert_int_equal(repository_load_blob(f->repo, BLOB_DATA, &ids.p[i], &out, &err), 0);
+    vec_free(&ids);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -456,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_idset_most),
         cmocka_unit_test_setup_teardown(test_tiny, setup, teardown),
         cmocka_unit_test_setup_teardown(test_lean, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_forgetful, setup, teardown),
     };
     return cmocka_run_group_tests_name("store_writer", tests, NULL, NULL);
 }
