@@ -29,7 +29,7 @@ struct mover_pod_spec {
     const char *owner;          /* "Backup gleaner-system/nightly": for messages */
     const char *ns, *claim;     /* the claim; mounted read-only for MOVER_BACKUP */
     const struct opened *store; /* the namespace's repository: path and mover key are used */
-    const char *lock_holder;    /* identity of the lock that this process holds (MOVER_BACKUP) */
+    const char *lock_holder;    /* lock_holder_name of the Backup's lock (MOVER_BACKUP) */
     const char *node; /* run there; NULL: the node of a running consumer of the claim, if any */
     /* Hex id. MOVER_RESTORE: the tree that the volume shall equal; MOVER_BACKUP: the last backup's
      * tree of this claim, or NULL. */

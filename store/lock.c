@@ -393,16 +393,31 @@ bool lock_refresh_due(struct lock *lock)
     return due;
 }
 
-int lock_confirm_holder(struct repository *repo, const char *hostname, struct err *err)
+static void add_holder(struct buf *out, const char *username, const char *hostname)
 {
+    buf_printf(out, "%s%s%s", username, *username ? "@" : "", hostname);
+}
+
+void lock_holder_name(struct buf *out, const struct lock_options *o)
+{
+    add_holder(out, o->username ? o->username : "", o->hostname);
+}
+
+int lock_confirm_holder(struct repository *repo, const char *holder, struct err *err)
+{
+    struct buf name CLEANUP(buf_free) = {0};
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
     if (list_locks(repo, a, NULL, false, &list, err) < 0)
         return -1;
-    for (size_t i = 0; i < list.n; i++)
-        if (streq(list.p[i].hostname, hostname) && list.p[i].seen_ms < LOCK_STOP_MS)
+    for (size_t i = 0; i < list.n; i++) {
+        const struct lock_info *info = &list.p[i];
+        buf_reset(&name);
+        add_holder(&name, info->username, info->hostname);
+        if (streq(name.p, holder) && !info->exclusive && info->seen_ms < LOCK_STOP_MS)
             return 0;
-    return err_set(err, ERR_GONE, "the repository has no fresh lock of %s", hostname);
+    }
+    return err_set(err, ERR_GONE, "the repository has no fresh lock of %s", holder);
 }
 
 int lock_sweep(struct repository *repo, const struct lock_options *options, struct err *err)

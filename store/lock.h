@@ -87,9 +87,13 @@ struct lock_list {
 int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *ret_list,
                   struct err *err) must_check;
 
-/* For a writer that works under another process's lock: that a lock with this host name is there
+/* Appends what lock_confirm_holder knows a lock by: "username@hostname", or the host name alone
+ * where there is no user name. Locks of one process that shall be told apart have user names. */
+void lock_holder_name(struct buf *out, const struct lock_options *options);
+
+/* For a writer that works under another process's lock: that a shared lock of this holder is there
  * and has not been seen unchanged for LOCK_STOP_MS. ERR_GONE. */
-int lock_confirm_holder(struct repository *repo, const char *hostname, struct err *err) must_check;
+int lock_confirm_holder(struct repository *repo, const char *holder, struct err *err) must_check;
 
 /* Removes lock files of our own cluster whose holder is proven dead, and those of our own identity
  * that this process does not hold, which an earlier process of this pod left; how many. Never

@@ -58,7 +58,7 @@ struct session {
     struct opened opened;
     struct lock *lock;
     int64_t confirmed_ms; /* boot time: when the lock was there for sure */
-    char *holder;         /* the lock's host name */
+    char *holder;         /* the lock's, see lock_holder_name */
     /* From the list of snapshots that was made once the lock was there: nobody else writes a
      * snapshot of this Backup meanwhile. */
     bool has_last;

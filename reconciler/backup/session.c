@@ -126,13 +126,25 @@ int backup_look_at_snapshots(struct backup_run *b, struct session *s, struct err
     return 0;
 }
 
+/* Its movers write under this lock, and under no other of this process: it has a name of its own.
+ */
+static struct lock_options lock_options(struct backup_run *b)
+{
+    struct lock_options options = store_lock_options(b->cx, b->a);
+    options.username = arena_printf(b->a, "backup-%s", b->uid);
+    return options;
+}
+
 /* First the lock: what is listed after it stays there. Then snapshots, and the index after them. */
 static int session_open(struct backup_run *b, struct session *s, struct err *err)
 {
+    struct lock_options options = lock_options(b);
     if (store_open(b->cx, b->a, status_text(&b->st, "store"), status_text(&b->st, "namespace"),
                    true, &s->opened, err) < 0 ||
-        store_lock(b->cx, b->a, &s->opened, false, &s->lock, err) < 0)
+        store_may_write(&s->opened, err) < 0)
         return -1;
+    if (lock_acquire(s->opened.repo, &options, &s->lock, err) < 0)
+        return err_wrap(err, "locking repository %s", s->opened.path);
     s->confirmed_ms = clock_boot_ms();
     /* Whoever lost the lock must not name what a prune may have taken. */
     repository_guard_writes(s->opened.repo, lock_confirm, s->lock);
@@ -143,8 +155,11 @@ static int session_open(struct backup_run *b, struct session *s, struct err *err
 static int session_new(struct backup_run *b, struct session **ret, struct err *err)
 {
     struct session *s = xcalloc(1, sizeof *s);
+    struct lock_options options = lock_options(b);
+    struct buf holder = {0};
+    lock_holder_name(&holder, &options);
     snprintf(s->uid, sizeof s->uid, "%s", b->uid);
-    s->holder = xstrdup(store_lock_options(b->cx, b->a).hostname);
+    s->holder = buf_take(&holder);
     s->since_plan = streq(status_text(&b->st, "phase"), "Plan");
     if (session_open(b, s, err) < 0) {
         session_free(s);

@@ -11,6 +11,7 @@
 #include "fake_child.h"
 #include "kube/types.h"
 #include "reconciler/backup/backup.h"
+#include "reconciler/store/lock.h"
 #include "store/snapshot.h"
 #include "store/tree.h"
 
@@ -319,10 +320,20 @@ static void test_session_in_use(void **state)
     struct backup_run run = {.cx = &cx, .a = a, .st = st, .uid = "backup-1"};
     assert_int_equal(backup_session(&run, &err), 0);
     backup_session_end("backup-1");
-    assert_int_equal(count_files(b.folder, "locks"), 1);
+    /* Another lock of this process on the same repository is no leave for this one's movers. */
+    struct opened o CLEANUP(store_close) = {0};
+    struct lock *other;
+    assert_int_equal(store_open(&cx, a, "local", "app", false, &o, &err), 0);
+    assert_int_equal(store_lock(&cx, a, &o, false, &other, &err), 0);
+    const char *holder = arena_strdup(a, run.session->holder);
+    assert_int_equal(lock_confirm_holder(o.repo, holder, &err), 0);
+    assert_int_equal(count_files(b.folder, "locks"), 2);
     assert_int_equal(lock_confirm(run.session->lock, &err), 0);
     backup_session_give(&run);
     assert_null(run.session);
+    assert_int_equal(lock_confirm_holder(o.repo, holder, &err), -1);
+    assert_int_equal(err.kind, ERR_GONE);
+    assert_int_equal(lock_release(other, &err), 0);
     assert_int_equal(count_files(b.folder, "locks"), 0);
     kube_free(k);
     bench_down(&b);

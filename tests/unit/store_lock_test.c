@@ -165,6 +165,28 @@ static void test_life(void **state)
     check(lock_release(lock, &err), &err);
 }
 
+/* A process may hold several locks of one repository: what one of them allows, another does not. */
+static void test_holder_is_one_lock(void **state)
+{
+    struct fixture *f = *state;
+    struct lock_options o = {.hostname = "c/ns/pod/uid", .username = "one", .settle_ms = 1};
+    struct lock *one, *two;
+    struct err err;
+    check(lock_acquire(f->repo, &o, &one, &err), &err);
+    o.username = "two";
+    check(lock_acquire(f->repo, &o, &two, &err), &err);
+    check(lock_confirm_holder(f->repo, "one@c/ns/pod/uid", &err), &err);
+    check(lock_release(one, &err), &err);
+    refused(lock_confirm_holder(f->repo, "one@c/ns/pod/uid", &err), &err, ERR_GONE);
+    check(lock_confirm_holder(f->repo, "two@c/ns/pod/uid", &err), &err);
+    check(lock_release(two, &err), &err);
+    /* Nor is one under which things are removed a writer's. */
+    o.exclusive = true;
+    check(lock_acquire(f->repo, &o, &two, &err), &err);
+    refused(lock_confirm_holder(f->repo, "two@c/ns/pod/uid", &err), &err, ERR_GONE);
+    check(lock_release(two, &err), &err);
+}
+
 /* ---- who is dead ---- */
 
 static void test_judging(void **state)
@@ -538,9 +560,10 @@ static void test_beside_prune(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_conflicts),  TEST_CLOCK(test_life),         TEST_CLOCK(test_judging),
-        TEST(test_sweep),      TEST_CLOCK(test_wrong_clocks), TEST_CLOCK(test_clock_is_set),
-        TEST(test_slow_store), TEST(test_beside_backup),      TEST(test_beside_prune),
+        TEST(test_conflicts),          TEST_CLOCK(test_life), TEST(test_holder_is_one_lock),
+        TEST_CLOCK(test_judging),      TEST(test_sweep),      TEST_CLOCK(test_wrong_clocks),
+        TEST_CLOCK(test_clock_is_set), TEST(test_slow_store), TEST(test_beside_backup),
+        TEST(test_beside_prune),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
