@@ -14,7 +14,7 @@ uid=$(kubectl get namespace kube-system -o jsonpath='{.metadata.uid}')
 export RESTIC_CACHE_DIR=$folder/cache LC_ALL=C.UTF-8
 export AWS_ACCESS_KEY_ID=$GLEANER_S3_ACCESS_KEY AWS_SECRET_ACCESS_KEY=$GLEANER_S3_SECRET_KEY
 password=$(store_password_file)
-stores="e2e-versity e2e-minio e2e-wrong e2e-foreign e2e-reader"
+stores="e2e-versity e2e-minio e2e-wrong e2e-nobody e2e-nameless e2e-foreign e2e-reader"
 clean() {
     kubectl -n gleaner-system get schedules -o name | grep e2e-s3 | xargs -r kubectl -n gleaner-system delete >/dev/null 2>&1
     # shellcheck disable=SC2086 # words
@@ -84,6 +84,9 @@ watch_tenants() {
 
 # --- what is wrong, in words --------------------------------------------------------------------
 
+# These two are told only when half a minute of tries is over: it passes during the others.
+store e2e-nobody "https://10.99.0.1:3099" "gleaner-e2e-$run" >/dev/null
+store e2e-nameless "https://s3.gleaner.invalid" "gleaner-e2e-$run" >/dev/null
 store e2e-wrong "$GLEANER_S3_URL" "gleaner-e2e-$run" >/dev/null
 check "no such bucket" wait_for "NoSuchBucket" 40 ready_is e2e-wrong False NoSuchBucket
 check "an Event says so" wait_for "an Event" 20 event_says BackupStore e2e-wrong "no bucket"
@@ -111,8 +114,9 @@ wrong "a key that is not in it" Refused False "$GLEANER_S3_URL" '.credentialsSec
 check "is named, too" contains "$(condition e2e-wrong Ready message)" "AWS_SECRET_ACCESS_KEY"
 wrong "a password that is too short" Refused False "$GLEANER_S3_URL" '.passwordSecretRef.name = "e2e-short"'
 check "is told" contains "$(condition e2e-wrong Ready message)" "too short"
-wrong "nothing listens there" Unreachable Unknown "https://10.99.0.1:3099" .
-wrong "a name that does not resolve" HostNotFound Unknown "https://s3.gleaner.invalid" .
+check "nothing listens there" wait_for "Unreachable" 60 ready_is e2e-nobody Unknown Unreachable
+check "a name that does not resolve" wait_for "HostNotFound" 60 ready_is e2e-nameless Unknown HostNotFound
+kubectl delete backupstore e2e-nobody e2e-nameless >/dev/null
 wrong "a Git server is no S3 server" NotS3 False "$GLEANER_GIT_URL" .
 wrong "no credentials at all" NoCredentials False "$GLEANER_S3_URL" 'del(.credentialsSecretRef)'
 kubectl delete backupstore e2e-wrong >/dev/null
