@@ -38,8 +38,9 @@ static struct repository *new_repository(struct backend *b,
     repo->backend = b;
     if (options)
         repo->options = *options;
-    repo->options.key_hint = NULL; /* borrowed for the time of opening only, both */
+    repo->options.key_hint = NULL; /* borrowed for the time of opening only, all three */
     repo->options.memory = NULL;
+    repo->options.keys = NULL;
     if (repo->options.compression == 0)
         repo->options.compression = 3;
     if (repo->options.pack_target == 0)
@@ -180,17 +181,15 @@ static int try_keys(struct backend *b, const struct store_ids *ids, const char *
                    "wrong password: it opens none of the repository's %zu key files tried", tried);
 }
 
-/* The hint first; *ids gets what is listed after it. */
-static int find_key(struct backend *b, const char *password, const struct store_id *hint,
-                    struct store_ids *ids, struct crypto_key *ret_key, struct store_id *ret_id,
-                    struct err *err)
+static int find_key(struct backend *b, const char *password, struct crypto_key *ret_key,
+                    struct store_id *ret_id, struct err *err)
 {
-    struct err why = {0};
-    if (hint && try_key(b, hint, password, ret_key, &why) == 0) {
-        *ret_id = *hint;
-        return 0;
-    }
-    return list_keys(b, ids, err) < 0 ? -1 : try_keys(b, ids, password, hint, ret_key, ret_id, err);
+    struct store_ids ids = {0};
+    int r = list_keys(b, &ids, err);
+    if (r == 0)
+        r = try_keys(b, &ids, password, NULL, ret_key, ret_id, err);
+    vec_free(&ids);
+    return r;
 }
 
 static int save_key(struct backend *b, const struct repository_key *key,
@@ -263,10 +262,7 @@ static int find_left_key(struct backend *b, const struct repository_key *keys, s
     struct store_id id;
     for (size_t i = 0; i < keys_n; i++) {
         struct err why = {0};
-        struct store_ids ids = {0};
-        int r = find_key(b, keys[i].password, NULL, &ids, ret_master, &id, &why);
-        vec_free(&ids);
-        if (r == 0)
+        if (find_key(b, keys[i].password, ret_master, &id, &why) == 0)
             return 0;
         if (why.kind != ERR_UNAUTHORIZED)
             return err_set(err, why.kind, "%s", why.msg);
@@ -292,10 +288,8 @@ int repository_init(struct backend *b, const struct repository_key *keys, size_t
         struct store_id id;
         struct crypto_key same CLEANUP(crypto_key_wipe) = {0};
         struct err why = {0};
-        struct store_ids ids = {0};
-        bool there = left && find_key(b, keys[i].password, NULL, &ids, &same, &id, &why) == 0 &&
+        bool there = left && find_key(b, keys[i].password, &same, &id, &why) == 0 &&
                      memcmp(&same, &master, sizeof same) == 0;
-        vec_free(&ids);
         if (!there && save_key(b, &keys[i], &master, &id, err) < 0)
             return -1;
         if (ret_key_ids)
@@ -325,35 +319,40 @@ static int open_config(struct repository *repo, struct err *err)
     return store_config_parse(buf_view(&text), &repo->config, err);
 }
 
-/* 1: the key of an earlier opening, still good: it opens the config, and its file is there. 0: it
- * is to be found anew; the keys are listed. */
-static int take_memory(struct repository *repo, const struct repository_memory *m, struct err *err)
+/* The key of an earlier opening, if it is still good: it opens the config, and its file is listed.
+ */
+static bool take_memory(struct repository *repo, const struct repository_memory *m)
 {
     struct buf text CLEANUP(buf_free) = {0};
     struct err ignored;
-    if (list_keys(repo->backend, &repo->keys, err) < 0)
-        return -1;
     if (!repository_lists_key(repo, &m->key_id) ||
         crypto_open(&m->key, repo->sealed_config.p, repo->sealed_config.n, &text, &ignored) < 0)
-        return 0;
+        return false;
     repo->key = m->key;
     repo->key_id = m->key_id;
-    return 1;
+    return true;
 }
 
 static int open_key(struct repository *repo, const char *password,
-                    const struct repository_options *options, struct err *err)
+                    const struct repository_options *o, struct err *err)
 {
-    const struct repository_memory *m = options ? options->memory : NULL;
-    const struct store_id *hint = options ? options->key_hint : NULL;
-    if (!m)
-        return find_key(repo->backend, password, hint, &repo->keys, &repo->key, &repo->key_id, err);
-    int r = take_memory(repo, m, err);
-    if (r == 0 && options->config_known &&
+    struct err ignored;
+    if (o && o->key_hint &&
+        try_key(repo->backend, o->key_hint, password, &repo->key, &ignored) == 0) {
+        repo->key_id = *o->key_hint;
+        return 0;
+    }
+    for (size_t i = 0; o && o->keys && i < o->keys->n; i++)
+        *vec_add(&repo->keys) = o->keys->p[i];
+    if (!(o && o->keys) && list_keys(repo->backend, &repo->keys, err) < 0)
+        return -1;
+    if (o && o->memory && take_memory(repo, o->memory))
+        return 0;
+    if (o && o->memory && o->config_known &&
         load_config(repo->backend, &repo->sealed_config, err) < 0)
         return -1;
-    return r ? MIN(r, 0)
-             : try_keys(repo->backend, &repo->keys, password, NULL, &repo->key, &repo->key_id, err);
+    return try_keys(repo->backend, &repo->keys, password, o ? o->key_hint : NULL, &repo->key,
+                    &repo->key_id, err);
 }
 
 int repository_open(struct backend *b, const char *password,

@@ -44,6 +44,9 @@ struct repository_options {
     /* Of an earlier opening with the same password, or NULL: its key is taken if it opens the
      * config and its key file is listed. */
     const struct repository_memory *memory;
+    /* The key files that the caller has just listed, after backend_foresee; NULL: they are listed.
+     */
+    const struct store_ids *keys;
     /* With memory: the config is not read again. For whoever decides by nothing but files that are
      * listed now and sealed with the same key. */
     bool config_known;

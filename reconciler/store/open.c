@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "core/codec.h"
+#include "core/vec.h"
 #include "kube/client.h"
 #include "kube/secret.h"
 #include "reconciler/store/keyring.h"
@@ -257,15 +258,19 @@ static int make_shown_key(struct opened *o, struct err *err)
 }
 
 static int open_repository(struct context *cx, struct opened *o, const char *password,
-                           const char *ns, const struct how *how, struct err *err)
+                           const char *ns, const struct how *how, const struct store_ids *keys,
+                           struct err *err)
 {
     struct repository_memory *memory CLEANUP(repository_memory_free_p) = keyring_find(o, password);
-    struct repository_options options = {
-        .read_only = o->read_only, .memory = memory, .config_known = how->again};
+    struct repository_options options = {.read_only = o->read_only,
+                                         .keys = keys->n ? keys : NULL,
+                                         .memory = memory,
+                                         .config_known = how->again};
     int r = repository_open(o->backend, password, &options, &o->repo, err);
     if (r < 0 && err->kind == ERR_NOT_FOUND && how->create && !o->read_only) {
         if (make_repository(o, password, ns, cx, err) < 0)
             return -1;
+        options.keys = NULL;
         r = repository_open(o->backend, password, &options, &o->repo, err);
     }
     if (r < 0 && err->kind == ERR_NOT_FOUND && how->create && o->foreign)
@@ -282,9 +287,25 @@ static int open_repository(struct context *cx, struct opened *o, const char *pas
     return r;
 }
 
-/* Whether the repository may be written. A clusterName that is our own uid is nobody else's. */
+/* The key files, and at once all that is listed next. None where no repository is. */
+static int list_keys(struct backend *b, struct store_ids *keys, struct err *err)
+{
+    struct err why = {0};
+    if (backend_foresee(b, &why) == 0 &&
+        backend_list_ids(b, BACKEND_KEY, false, STORE_KEYS_MAX, keys, &why) == 0)
+        return 0;
+    if (why.kind == ERR_NOT_FOUND)
+        return 0;
+    if (err)
+        *err = why;
+    return -1;
+}
+
+/* Whether the repository may be written; *keys: its key files, if it was asked for them. A
+ * clusterName that is our own uid is nobody else's. */
 static int find_owner(struct context *cx, const struct kube_object *store, struct opened *o,
-                      const char *cluster, unsigned seconds, struct err *err)
+                      const char *cluster, unsigned seconds, struct store_ids *keys,
+                      struct err *err)
 {
     struct buf path CLEANUP(buf_free) = {0};
     struct backend *b CLEANUP(backend_close_p) = NULL;
@@ -293,7 +314,8 @@ static int find_owner(struct context *cx, const struct kube_object *store, struc
         snprintf(o->owner, sizeof o->owner, "%s", cx->cluster);
         return 0;
     }
-    if (store_owner_read(o->backend, cx->cluster, o->owner, sizeof o->owner, err) < 0)
+    if (list_keys(o->backend, keys, err) < 0 ||
+        store_owner_of_keys(o->backend, keys, cx->cluster, o->owner, sizeof o->owner, err) < 0)
         return -1;
     /* A repository that is not there yet would be made in the path of whoever made its sibling. */
     if (!*o->owner && layout_repository(&path, cluster, LAYOUT_CLUSTER, err) == 0 &&
@@ -319,6 +341,24 @@ static int open_backend(struct context *cx, struct opened *o, const struct how *
     return 0;
 }
 
+static int open_at(struct context *cx, struct arena *a, const struct kube_object *store,
+                   const char *cluster, const char *password, const char *ns, const struct how *how,
+                   struct opened *o, struct err *err)
+{
+    struct store_ids keys = {0};
+    int r = 0;
+    if (open_backend(cx, o, how, err) < 0 ||
+        find_owner(cx, store, o, cluster, how->seconds, &keys, err) < 0 ||
+        (!o->read_only && mover_password(cx, a, ns, how->create, o, err) < 0) ||
+        open_repository(cx, o, password, ns, how, &keys, err) < 0 ||
+        (!o->read_only && o->mover_password[0] && find_mover_key(o, ns, cx, err) < 0) ||
+        (!o->place.folder && *o->mover_key_id && how->create && load_mover_key(o, err) < 0) ||
+        (o->read_only && how->create && make_shown_key(o, err) < 0))
+        r = err_wrap(err, "store %s, repository %s", store->name, o->path);
+    vec_free(&keys);
+    return r;
+}
+
 static int open_all(struct context *cx, struct arena *a, const struct kube_object *store,
                     const char *ns, const struct how *how, struct opened *o, struct err *err)
 {
@@ -332,15 +372,7 @@ static int open_all(struct context *cx, struct arena *a, const struct kube_objec
         return -1;
     snprintf(o->store, sizeof o->store, "%s", store->name);
     snprintf(o->path, sizeof o->path, "%s", path.p);
-    if (open_backend(cx, o, how, err) < 0 ||
-        find_owner(cx, store, o, cluster, how->seconds, err) < 0 ||
-        (!o->read_only && mover_password(cx, a, ns, how->create, o, err) < 0) ||
-        open_repository(cx, o, password, ns, how, err) < 0 ||
-        (!o->read_only && o->mover_password[0] && find_mover_key(o, ns, cx, err) < 0) ||
-        (!o->place.folder && *o->mover_key_id && how->create && load_mover_key(o, err) < 0) ||
-        (o->read_only && how->create && make_shown_key(o, err) < 0))
-        return err_wrap(err, "store %s, repository %s", store->name, o->path);
-    return 0;
+    return open_at(cx, a, store, cluster, password, ns, how, o, err);
 }
 
 static int read_store(struct context *cx, struct arena *a, const char *name,

@@ -30,28 +30,40 @@ void store_owner_of(str text, char *ret, size_t room)
         snprintf(ret, room, "%s", host);
 }
 
+int store_owner_of_keys(struct backend *b, const struct store_ids *keys, const char *own, char *ret,
+                        size_t room, struct err *err)
+{
+    struct buf text CLEANUP(buf_free) = {0};
+    char found[64] = "";
+    ret[0] = '\0';
+    for (size_t i = 0; i < keys->n && !streq(ret, own); i++) {
+        struct err why = {0};
+        struct backend_file f = {BACKEND_KEY, keys->p[i]};
+        if (backend_load_all(b, &f, STORE_SMALL_FILE_MAX, &text, &why) < 0) {
+            if (why.kind == ERR_CORRUPT || why.kind == ERR_TOO_LARGE)
+                continue; /* it opens nothing, and names nobody */
+            if (err)
+                *err = why;
+            return -1;
+        }
+        store_owner_of(buf_view(&text), found, sizeof found);
+        if (*found && (!*ret || streq(found, own)))
+            snprintf(ret, room, "%s", found);
+    }
+    return 0;
+}
+
 int store_owner_read(struct backend *b, const char *own, char *ret, size_t room, struct err *err)
 {
     struct store_ids ids = {0};
-    struct buf text CLEANUP(buf_free) = {0};
     struct err why = {0};
-    char found[64];
     int r = backend_list_ids(b, BACKEND_KEY, false, KEYS_MAX, &ids, &why);
-    ret[0] = '\0';
-    if (r < 0 && why.kind == ERR_NOT_FOUND)
-        r = 0;
-    for (size_t i = 0; r == 0 && i < ids.n && !streq(ret, own); i++) {
-        struct backend_file f = {BACKEND_KEY, ids.p[i]};
-        r = backend_load_all(b, &f, STORE_SMALL_FILE_MAX, &text, &why);
-        if (r < 0 && (why.kind == ERR_CORRUPT || why.kind == ERR_TOO_LARGE))
-            r = 0; /* it opens nothing, and names nobody */
-        else if (r == 0)
-            store_owner_of(buf_view(&text), found, sizeof found);
-        if (r == 0 && *found && (!*ret || streq(found, own)))
-            snprintf(ret, room, "%s", found);
+    if (r < 0 && why.kind != ERR_NOT_FOUND) {
+        if (err)
+            *err = why;
+    } else {
+        r = store_owner_of_keys(b, &ids, own, ret, room, err);
     }
     vec_free(&ids);
-    if (r < 0 && err)
-        *err = why;
     return r;
 }

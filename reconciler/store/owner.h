@@ -11,6 +11,10 @@
 int store_owner_read(struct backend *b, const char *own, char *ret, size_t room, struct err *err)
     must_check;
 
+/* The same of a repository whose key files were listed: these. */
+int store_owner_of_keys(struct backend *b, const struct store_ids *keys, const char *own, char *ret,
+                        size_t room, struct err *err) must_check;
+
 /* The host name in a key file's text; "" if there is none that is a uid. */
 void store_owner_of(str text, char *ret, size_t room);
 

@@ -1,7 +1,6 @@
 /* What a Backup costs where each request is a round trip: a Backup resource with one volume on a
- * store on S3, driven to its end against the fake API server, its mover's part over a real gateway,
- * and the retention that follows it. Of the two, only the processes are one here: what the
- * controller keeps in memory and what the gateway keeps are apart. */
+ * store on S3, driven to its end against the fake API server, its mover's part over a gateway in a
+ * process of its own, and the retention that follows it. */
 #include "store_bench.h"
 #include "store_s3_server.h"
 
@@ -17,9 +16,13 @@
 
 #include <curl/curl.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 
-/* What the whole of an unchanged Backup may cost, and a look at a store for each repository. */
-enum { UNCHANGED_MAX = 15, LOOK_MAX = 2 };
+/* What the whole of an unchanged Backup may cost, and a look at a store for each repository. Once
+ * in the life of a process a repository is opened with the mover's password too. */
+enum { UNCHANGED_MAX = 15, LOOK_MAX = 2, MOVER_KEY_OPENING = 2 };
 
 /* ---- what was asked ---- */
 
@@ -67,13 +70,24 @@ static void print_requests(const char *what, size_t from)
     pthread_mutex_unlock(&s3_server.lock);
 }
 
+static size_t count_objects(const char *below)
+{
+    size_t n = 0;
+    pthread_mutex_lock(&s3_server.lock);
+    for (size_t i = 0; i < s3_server.objects.n; i++)
+        n += strstr(s3_server.objects.p[i].key, below) != NULL;
+    pthread_mutex_unlock(&s3_server.lock);
+    return n;
+}
+
 /* ---- a cluster, a bucket, a gateway ---- */
 
 struct world_on_s3 {
     struct bench b;
     char endpoint[64], url[64], token[96], controller_token[96], volume[96];
     struct gateway_certificate certificate;
-    struct gateway *gateway;
+    pid_t gateway;
+    int gateway_ends; /* when it is closed */
     struct gateway_client *controller;
 };
 
@@ -94,8 +108,27 @@ static void write_text(const char *path, const char *text)
     fclose(f);
 }
 
+static void serve(const struct gateway_options *options, int said, int ends)
+{
+    struct gateway *g;
+    struct err err;
+    char end;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (gateway_start(options, &g, &err) < 0)
+        _exit(1);
+    unsigned port = gateway_port(g);
+    if (write(said, &port, sizeof port) != sizeof port)
+        _exit(1);
+    (void)!read(ends, &end, 1);
+    gateway_stop(g);
+    _exit(0);
+}
+
+/* No thread of this process may run yet. */
 static void start_gateway(struct world_on_s3 *w)
 {
+    int said[2], ends[2];
+    unsigned port;
     static const char *const addresses[] = {"127.0.0.1", NULL};
     struct err err = {0};
     struct gateway_options options = {.listen = "127.0.0.1:0",
@@ -105,9 +138,19 @@ static void start_gateway(struct world_on_s3 *w)
     assert_int_equal(gateway_make_certificate(NULL, addresses, 10, &w->certificate, &err), 0);
     options.cert_pem = w->certificate.cert_pem;
     options.key_pem = w->certificate.key_pem;
-    if (gateway_start(&options, &w->gateway, &err) < 0)
-        fail_msg("%s", err.msg);
-    snprintf(w->url, sizeof w->url, "https://127.0.0.1:%u", gateway_port(w->gateway));
+    assert_int_equal(pipe2(said, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    w->gateway = fork();
+    if (w->gateway == 0) {
+        close(ends[1]);
+        serve(&options, said[1], ends[0]);
+    }
+    close(said[1]);
+    close(ends[0]);
+    w->gateway_ends = ends[1];
+    assert_int_equal(read(said[0], &port, sizeof port), sizeof port);
+    close(said[0]);
+    snprintf(w->url, sizeof w->url, "https://127.0.0.1:%u", port);
     snprintf(w->token, sizeof w->token, "%s/token", w->b.folder);
     snprintf(w->controller_token, sizeof w->controller_token, "%s/controller", w->b.folder);
     write_text(w->token, "mover");
@@ -131,10 +174,11 @@ static void fill_volume(struct world_on_s3 *w)
 static int up(void **state)
 {
     struct world_on_s3 *w = xcalloc(1, sizeof *w);
+    bench_up(&w->b, NULL);
+    start_gateway(w);
     s3_server_start();
     s3_server.page = 1000; /* as real ones */
     s3_server.asked = note_request;
-    bench_up(&w->b, NULL);
     w->b.cx.lock_settle_ms = 1;
     w->b.cx.events = kube_events_new(w->b.kube, "gleaner", "pod");
     snprintf(w->endpoint, sizeof w->endpoint, "http://127.0.0.1:%u", s3_server.port);
@@ -150,7 +194,6 @@ static int up(void **state)
              "'credentialsSecretRef':{'name':'bucket'},"
              "'passwordSecretRef':{'name':'password','key':'password'}}}]",
              w->endpoint));
-    start_gateway(w);
     fill_volume(w);
     *state = w;
     return 0;
@@ -163,7 +206,8 @@ static int down(void **state)
     keyring_wipe();
     recall_forget();
     gateway_client_free(w->controller);
-    gateway_stop(w->gateway);
+    close(w->gateway_ends);
+    assert_int_equal(waitpid(w->gateway, NULL, 0), w->gateway);
     gateway_certificate_free(&w->certificate);
     bench_down(&w->b, true);
     s3_server_stop();
@@ -303,6 +347,35 @@ static void an_unchanged_one(void **state)
     assert_in_range(requests() - before, 1, UNCHANGED_MAX);
 }
 
+/* Below a clusterName of people's choice the key files are asked whose it is. */
+static void an_unchanged_one_below_a_name(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct err err = {0};
+    must(kube_patch(w->b.kube, w->b.a, &KUBE_BACKUPSTORE, NULL, "s3", KUBE_PATCH_MERGE,
+                    STR("{\"spec\":{\"clusterName\":\"production\"}}"), NULL, NULL, &err),
+         &err);
+    an_unchanged_one(state);
+    assert_true(count_objects("/production/app/snapshots/") == 3);
+}
+
+/* The first one after the controller began anew: keys, snapshots and indexes are read once. */
+static void one_after_a_restart(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct mover_report report;
+    back_up_whole(w, "one", &report);
+    back_up_whole(w, "two", &report);
+    keyring_wipe();
+    recall_forget();
+    size_t before = requests(), files = count_objects("/app/keys/") + count_objects("/app/index/") +
+                                        count_objects("/app/snapshots/");
+    back_up_whole(w, "three", &report);
+    assert_int_equal(report.moved, 0);
+    print_requests("an unchanged Backup after a restart", before);
+    assert_in_range(requests() - before, 1, UNCHANGED_MAX + MOVER_KEY_OPENING + files);
+}
+
 /* ---- looks ---- */
 
 /* What a store of so many repositories costs every five minutes. */
@@ -339,16 +412,6 @@ static void remove_objects(const char *below)
         if (strstr(s3_server.objects.p[i].key, below))
             s3_forget(&s3_server.objects.p[i]);
     pthread_mutex_unlock(&s3_server.lock);
-}
-
-static size_t count_objects(const char *below)
-{
-    size_t n = 0;
-    pthread_mutex_lock(&s3_server.lock);
-    for (size_t i = 0; i < s3_server.objects.n; i++)
-        n += strstr(s3_server.objects.p[i].key, below) != NULL;
-    pthread_mutex_unlock(&s3_server.lock);
-    return n;
 }
 
 /* The lock is looked at before the snapshot is written, however short ago that was: no snapshot is
@@ -440,6 +503,8 @@ int main(void)
     setenv("HOME", "/nonexistent", 1);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_unchanged_one, up, down),
+        cmocka_unit_test_setup_teardown(an_unchanged_one_below_a_name, up, down),
+        cmocka_unit_test_setup_teardown(one_after_a_restart, up, down),
         cmocka_unit_test_setup_teardown(a_look_at_a_store, up, down),
         cmocka_unit_test_setup_teardown(a_lost_lock_is_seen_before_the_snapshot, up, down),
         cmocka_unit_test_setup_teardown(passwords_are_asked, up, down),
