@@ -92,6 +92,8 @@ check "a forged one too" answers 401 GET $one/config forged
 check "another pod of the same account is refused" answers 403 GET $one/config stranger-gateway
 check "another namespace's mover is refused" answers 403 GET $one/config other-gateway
 check "and this one there" answers 403 GET /c/gw-two/config mover-gateway
+check "which that one reads" answers 200 GET /c/gw-two/config other-gateway
+kubectl -n gw-two delete pod other --wait=true >/dev/null # its token is asked about at the end
 check "snapshots are not for movers" answers 403 GET $one/snapshots/ mover-gateway
 check "nor are locks" answers 403 POST "$one/locks/$pack" mover-gateway --data-binary x
 check "nor deleting" answers 403 DELETE "$one/data/$pack" mover-gateway
@@ -123,8 +125,7 @@ check "stock restic: snapshots is refused" refused --no-lock snapshots
 check "stock restic: backup is refused" refused --no-lock backup "$folder/source"
 check "stock restic: forget is refused" refused forget latest
 
-kubectl -n gw-one delete pod mover --wait=true >/dev/null
-check "the token of a deleted pod ends within a minute or so" wait_for "401" 75 answers 401 GET $one/config mover-gateway
+check "the token of a deleted pod ends within a minute or so" wait_for "401" 75 answers 401 GET /c/gw-two/config other-gateway
 said=$(kubectl -n gleaner-system logs deployment/gleaner-gateway)
 check "no token and no password in the gateway's log" not grep -qE "eyJ|a tenant's password" <<<"$said"
 end

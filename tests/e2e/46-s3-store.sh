@@ -60,7 +60,7 @@ restic_at() { # URL NAMESPACE ARGUMENTS...
 make_bucket() { # URL: by restic, in a repository of its own beside ours
     restic -q -r "s3:$1/gleaner-e2e-$run/made-with-it" --cacert "$GLEANER_S3_CA" --password-file "$password" init
 }
-backup_to() { # NAME STORE KIND NAMESPACE TARGET: waits until it is Completed
+backup_to() { # NAME STORE KIND NAMESPACE TARGET
     jq -n --arg n "$1" --arg s "$2" --arg k "$3" --arg ns "$4" --arg t "$5" '{apiVersion: "gleaner.dev/v1alpha1", kind: "Backup",
         metadata: {name: $n, namespace: "gleaner-system"}, spec: {target: {kind: $k, namespace: $ns, name: $t}, storeRef: {name: $s}}}' |
         kubectl apply -f - >/dev/null
@@ -156,8 +156,8 @@ kubectl -n shop annotate --field-manager=people helmrelease shop gleaner.dev/pro
 before=$(volume_state shop "$(pod_of shop)")
 key=$(secret_value shop shop-courier key)
 backup_to "e2e-s3-shop-$run" e2e-versity HelmRelease shop shop
-must "a backup to versitygw is Completed" wait_for "the Backup" 180 phase_is backup "e2e-s3-shop-$run" Completed
 backup_to "e2e-s3-blog-$run" e2e-minio Application argocd blog
+must "a backup to versitygw is Completed" wait_for "the Backup" 180 phase_is backup "e2e-s3-shop-$run" Completed
 must "a backup to MinIO is Completed" wait_for "the Backup" 180 phase_is backup "e2e-s3-blog-$run" Completed
 check "stock restic checks versitygw's bucket" restic_at "$GLEANER_S3_URL" shop check --read-data
 check "stock restic checks MinIO's" restic_at "$GLEANER_MINIO_URL" blog check --read-data
@@ -172,8 +172,8 @@ kubectl -n shop delete secret shop-courier >/dev/null
 kubectl -n shop exec shop-0 -- sh -c 'rm -rf /data/ledger; echo ruined >/data/ruin' </dev/null
 kubectl -n blog delete secret blog-mail >/dev/null
 apply_restore "e2e-s3-shop-$run" "e2e-s3-shop-$run"
-check "a restore from versitygw is Done" ended_as restore "e2e-s3-shop-$run" Done 300
 apply_restore "e2e-s3-blog-$run" "e2e-s3-blog-$run"
+check "a restore from versitygw is Done" ended_as restore "e2e-s3-shop-$run" Done 300
 check "a restore from MinIO is Done" ended_as restore "e2e-s3-blog-$run" Done 300
 check "shop is whole" wait_for "shop" 120 app_is_whole shop
 check "the Secret made by hand is back" same "$key" "$(secret_value shop shop-courier key)"

@@ -5,6 +5,8 @@ must "shop runs under Flux" setup_app shop
 must "blog runs under Argo CD" setup_app blog
 
 # A restore that puts the added keys back, where an earlier script has not just done so.
+# Both applications at once: each has an engine and a repository of its own.
+apply_backup "e2e-commit-blog-$$" Application argocd blog
 for app in shop blog; do
     must "$app is backed up" backup_app "e2e-commit-$app-$$" $app
 done
@@ -12,6 +14,8 @@ kubectl -n shop patch secret shop-payment --type=json -p '[{"op": "remove", "pat
 kubectl -n blog patch secret blog-admin --type=json -p '[{"op": "remove", "path": "/data/password"}]' >/dev/null
 for app in shop blog; do
     apply_restore "e2e-commit-$app-$$" "e2e-commit-$app-$$"
+done
+for app in shop blog; do
     must "$app is restored" ended_as restore "e2e-commit-$app-$$" Done 300
 done
 check "shop: the added key is back" same payment-token-filled-in "$(secret_value shop shop-payment token)"
@@ -42,6 +46,7 @@ check "Argo CD applies it" wait_for "the new user" 120 user_is "editor-$stamp"
 check "the added key is still there" same blog-password-filled-in "$(secret_value blog blog-admin password)"
 must "the Application is healthy" wait_for "Application blog" 60 argocd_healthy blog
 
+apply_backup "e2e-commit2-blog-$$" Application argocd blog
 for app in shop blog; do
     must "$app is backed up again" backup_app "e2e-commit2-$app-$$" $app
 done
