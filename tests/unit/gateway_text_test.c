@@ -57,6 +57,9 @@ static void registrations_are_checked(void **state)
         {S3("\"endpoint\":\"h\",\"bucket\":\"bbb\"},\"store\":\"x\",\"a\":{\"x\":1"), false},
         {"{\"repository\":\"a/b\",\"password\":\"p\",\"keys\":[" ID "],\"s3\":[]}", false},
         {"{\"repository\":\"a/b\",\"password\":\"p\",\"keys\":[" ID "],\"key_text\":\"x\"}", false},
+        {"{\"repository\":\"a/b\",\"password\":\"p\",\"keys\":[" ID "],\"config\":\"eA==\"}", true},
+        {"{\"repository\":\"a/b\",\"password\":\"p\",\"keys\":[" ID "],\"config\":\"eA=\"}", false},
+        {"{\"repository\":\"a/b\",\"password\":\"p\",\"keys\":[" ID "],\"config\":7}", false},
         {"{\"repository\":\"a/b\\u0000\",\"password\":\"p\",\"keys\":[" ID "]}", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
