@@ -190,9 +190,11 @@ int gateway_register(struct gateway_client *c, const struct gateway_mover *m, st
                (unsigned long long)m->budget);
     add_member(&body, "lock_holder", m->lock_holder);
     add_member(&body, "key_text", m->key_text);
-    buf_puts(&body, ",\"config\":\"");
-    base64_encode(&body, m->config.p, m->config.n);
-    buf_putc(&body, '"');
+    if (m->config.n) {
+        buf_puts(&body, ",\"config\":\"");
+        base64_encode(&body, m->config.p, m->config.n);
+        buf_putc(&body, '"');
+    }
     if (m->s3)
         add_s3(&body, m->s3);
     buf_putc(&body, '}');

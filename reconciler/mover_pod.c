@@ -308,9 +308,10 @@ void mover_pod_registration(const struct mover_pod_spec *spec, const char *uid,
                                         .password = o->mover_password,
                                         .keys = ret->keys,
                                         .key_text = o->mover_key_text,
-                                        .config = repository_sealed_config(o->repo),
                                         .write = spec->direction == MOVER_BACKUP,
                                         .lock_holder = spec->lock_holder};
+    if (!place->folder)
+        ret->mover.config = repository_sealed_config(o->repo);
 }
 
 /* Where the store lies is read anew each time: so renewed credentials reach the gateway. */
