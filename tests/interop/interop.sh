@@ -65,6 +65,9 @@ both_there() { # ours with the tag, restic's as well
     is "$(tagged backup:test)" "$work/is" '' '' && is "$(tagged theirs)" "$work/is.plain" plain $raw
 }
 
+# cheapen PASSWORD: we open it with their key, and put one in its place that costs no second each time.
+cheapen() { "$tool" cheapen "$repo" "$1"; }
+
 # ---- restic ----
 
 same_list() { diff <("$restic" -r "$repo" snapshots --json | ids) <("$gleaner" repo snapshots --json -r "$repo" | ids); }
@@ -74,10 +77,10 @@ same_ls() { diff -a <("$restic" -q -r "$repo" ls latest --json | jq -c 'select(.
 restic_makes() { # VERSION COMPRESSION: a repository with two snapshots and two keys
     local compression=()
     [ "$1" = 1 ] || compression=(--compression "$2")
-    "$restic" -r "$repo" init -q --repository-version "$1" &&
+    "$restic" -r "$repo" init -q --repository-version "$1" && cheapen test &&
         (cd "$work/nasty" && "$restic" -r "$repo" "${compression[@]}" backup -q --tag theirs .) &&
         (cd "$work" && "$restic" -r "$repo" "${compression[@]}" backup -q --tag other nasty/deep nasty/links) &&
-        echo second >"$work/second" && "$restic" -r "$repo" key add --new-password-file "$work/second"
+        echo second >"$work/second" && "$restic" -r "$repo" key add --new-password-file "$work/second" && cheapen second
 }
 read_theirs() { # VERSION COMPRESSION
     repo=$work/theirs-$1-$2
@@ -175,7 +178,7 @@ with_restic() { # PROGRAM
 
 rustic() { "$rustic" --no-cache --no-progress -r "$repo" --password test "$@"; }
 rustic_makes() { # two snapshots, a forgotten one, and packs that are marked for deletion
-    rustic init "$@" && (cd "$work/nasty" && rustic backup --tag theirs .) &&
+    rustic init "$@" && cheapen test && (cd "$work/nasty" && rustic backup --tag theirs .) &&
         (cd "$work/nasty" && rustic backup --tag other deep links) &&
         head -c 6000000 /dev/urandom >"$work/waste" && rustic backup --tag gone "$work/waste" &&
         rustic forget "$(tagged gone)" && rustic prune --keep-pack 0s
