@@ -12,8 +12,8 @@
 #define STORE_MOVER_PACK_TARGET (8u << 20) /* in a mover: three of them fit into 64 MiB */
 #define STORE_LEAN_INDEX (12u << 20)       /* a lean index of this size makes room: */
 #define STORE_LEAN_PACK (4u << 20)         /* data packs become so small, tree packs half of that */
+#define STORE_LEAN_INDEX_BIG (20u << 20)   /* of this size, more: repository_crowding */
 #define STORE_QUEUE_BYTES (8u << 20)       /* plaintext that waits for a writer's threads */
-#define STORE_LEAN_QUEUE_BYTES (2u << 20)  /* the same, beside a big lean index */
 #define STORE_PACK_HEADER_MAX (16u << 20)  /* restic's own bound */
 #define STORE_AHEAD_BYTES (8u << 20) /* plaintext that a reader loads ahead: one chunk at most */
 #define STORE_BLOB_MAX (256u << 20)        /* plaintext of one blob; a tree of a million files */

@@ -125,8 +125,9 @@ int repository_send_packs(struct repository *repo, struct pack *full[2], struct 
  * it is not, open the repository anew. ERR_CORRUPT. */
 int repository_prove_index(struct repository *repo, struct err *err) must_check;
 
-/* The index of a lean writer takes room that packs and the queue had. Under the lock. */
-bool repository_is_crowded(const struct repository *repo);
+/* The index of a lean writer takes room that others had: 0, not yet; 1, packs are smaller and the
+ * queue half; 2, a quarter, and one upload at a time. Under the lock. */
+unsigned repository_crowding(const struct repository *repo);
 
 /* ---- the queue, all under the lock ---- */
 

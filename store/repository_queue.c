@@ -118,7 +118,7 @@ static int start_threads(struct repository *repo, struct err *err)
 static bool is_full(const struct repository *repo, size_t n)
 {
     const struct queue *q = &repo->queue;
-    size_t most = repository_is_crowded(repo) ? STORE_LEAN_QUEUE_BYTES : STORE_QUEUE_BYTES;
+    size_t most = STORE_QUEUE_BYTES >> repository_crowding(repo);
     return q->jobs && (q->jobs >= STORE_QUEUE_JOBS || q->bytes + n > most);
 }
 

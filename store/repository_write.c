@@ -59,14 +59,15 @@ void repository_fail(struct repository *repo, const struct err *why)
  * These are called with the lock held, give it up while they wait for the backend, and return with
  * it. */
 
-bool repository_is_crowded(const struct repository *repo)
+unsigned repository_crowding(const struct repository *repo)
 {
-    return repo->options.lean && index_memory(repo->index) > STORE_LEAN_INDEX;
+    size_t n = repo->options.lean ? index_memory(repo->index) : 0;
+    return (n > STORE_LEAN_INDEX) + (n > STORE_LEAN_INDEX_BIG);
 }
 
 static size_t target_of(const struct repository *repo, enum blob_type type)
 {
-    bool full = repository_is_crowded(repo);
+    bool full = repository_crowding(repo) > 0;
     uint32_t data =
         full ? MIN(STORE_LEAN_PACK, repo->options.pack_target) : repo->options.pack_target;
     return type == BLOB_TREE ? MIN(full ? STORE_LEAN_PACK / 2 : STORE_TREE_PACK_TARGET, data)
@@ -234,9 +235,9 @@ static bool is_known(struct repository *repo, enum blob_type type, const struct 
 /* Takes off the open pack, once one more may be uploaded. */
 static struct pack *take_off(struct repository *repo, enum blob_type type)
 {
-    unsigned most = repository_is_crowded(repo) ? 1
-                    : repo->options.uploads     ? repo->options.uploads
-                                                : UPLOADS;
+    unsigned most = repository_crowding(repo) > 1 ? 1
+                    : repo->options.uploads       ? repo->options.uploads
+                                                  : UPLOADS;
     while (repo->queue.threads_n && repo->queue.uploads >= most && !repo->failed)
         pthread_cond_wait(&repo->queue.moved, &repo->lock);
     struct pack *pack = TAKE(repo->open[type]);
@@ -300,6 +301,11 @@ static int save_now(struct repository *repo, enum blob_type type, const void *p,
         }
         pthread_mutex_unlock(&repo->lock);
     }
+    if (n > STORE_CHUNK_MIN) {
+        buf_free(&w->packed);
+        buf_free(&w->sealed);
+        buf_free(&w->plain);
+    }
     repository_give_work(repo, w);
     return r;
 }
@@ -314,14 +320,16 @@ static int save_later(struct repository *repo, enum blob_type type, const void *
     return r;
 }
 
-/* 1: it is known; 0: it is not; < 0: nothing can be written. */
-static int ask(struct repository *repo, enum blob_type type, const struct store_id *id,
-               struct err *err)
+/* 1: it is known; 0: it is not; < 0: nothing can be written. *ret_later: the queue takes so many
+ * bytes; a copy of more is not made. */
+static int ask(struct repository *repo, enum blob_type type, const struct store_id *id, size_t n,
+               bool *ret_later, struct err *err)
 {
     pthread_mutex_lock(&repo->lock);
     int r = repository_check_usable(repo, err);
     if (r == 0)
         r = is_known(repo, type, id) || repository_queue_find(repo, type, id);
+    *ret_later = repo->options.threads && n <= STORE_QUEUE_BYTES >> repository_crowding(repo);
     pthread_mutex_unlock(&repo->lock);
     return r;
 }
@@ -334,9 +342,10 @@ int repository_save_blob(struct repository *repo, enum blob_type type, const voi
         return err_set(err, ERR_TOO_LARGE, "a blob of %zu bytes; at most %u are stored", n,
                        STORE_BLOB_MAX);
     store_id_of(p, n, &id);
-    int r = ask(repo, type, &id, err);
+    bool later;
+    int r = ask(repo, type, &id, n, &later, err);
     bool known = r > 0;
-    if (r == 0 && repo->options.threads && n <= STORE_QUEUE_BYTES)
+    if (r == 0 && later)
         r = save_later(repo, type, p, n, &id, &known, err);
     else if (r == 0)
         r = save_now(repo, type, p, n, &id, &known, err);
