@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "store/ahead.h"
+#include "store/limits.h"
+
 enum {
     PIECE = 1 << 20, /* read at a time */
     BLOCK = 4096     /* compared and written at a time */
@@ -12,6 +15,10 @@ enum {
 
 struct content {
     struct repository *repo;
+    struct ahead *ahead;
+    uint64_t places[STORE_AHEAD_BLOBS]; /* a ring: where what was asked for belongs */
+    size_t asked, taken;
+    uint64_t end; /* of the file at hand, as far as it is known */
     char *piece;
     struct buf blob;
     struct store_id zeros; /* the shortest chunk, of zeros: most of a sparse file */
@@ -22,6 +29,7 @@ struct content *content_new(struct repository *repo)
 {
     struct content *c = xcalloc(1, sizeof *c);
     c->repo = repo;
+    c->ahead = ahead_new(repo, /* bytes= */ 0);
     c->piece = xcalloc(1, PIECE);
     struct sha256_ctx *hash = sha256_new();
     for (size_t left = repository_chunking(repo)->min, n; left; left -= n)
@@ -34,6 +42,7 @@ void content_free(struct content *c)
 {
     if (!c)
         return;
+    ahead_free(c->ahead);
     free(c->piece);
     buf_free(&c->blob);
     free(c);
@@ -135,6 +144,8 @@ static int write_piece(struct content *c, int fd, const char *p, size_t n, uint6
         for (end = MIN(start + BLOCK, n); end < n; end = MIN(end + BLOCK, n))
             if (judge(c, p, end, MIN((size_t)BLOCK, n - end), have) != kind)
                 break;
+        if (kind == DATA)
+            c->end = MAX(c->end, at + end);
         int r = kind == DATA    ? write_at(fd, p + start, end - start, at + start, err)
                 : kind == ZEROS ? write_zeros(c, fd, p + start, end - start, at + start, err)
                                 : 0;
@@ -145,11 +156,12 @@ static int write_piece(struct content *c, int fd, const char *p, size_t n, uint6
     return 0;
 }
 
-static int write_chunk(struct content *c, int fd, const struct store_id *id, uint64_t at,
-                       uint64_t *written, struct err *err)
+/* Writes the first chunk that was asked for. */
+static int write_chunk(struct content *c, int fd, uint64_t *written, struct err *err)
 {
-    if (repository_load_blob(c->repo, BLOB_DATA, id, &c->blob, err) < 0)
+    if (ahead_take(c->ahead, &c->blob, err) < 0)
         return -1;
+    uint64_t at = c->places[c->taken++ % STORE_AHEAD_BLOBS];
     for (size_t i = 0; i < c->blob.n; i += PIECE)
         if (write_piece(c, fd, c->blob.p + i, MIN((size_t)PIECE, c->blob.n - i), at + i, written,
                         err) < 0)
@@ -191,21 +203,45 @@ static int sum_sizes(struct content *c, const struct store_id *ids, size_t ids_n
     return 0;
 }
 
-int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids,
-                  size_t ids_n, uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed,
-                  struct err *err)
+/* Chunks that differ are loaded by others while those before them are written here. Ranges do not
+ * overlap: whether one holds its chunk does not depend on what was written to another. */
+static int match_chunks(struct content *c, int fd, uint64_t size, const struct store_id *ids,
+                        size_t ids_n, uint64_t *written, struct err *err)
 {
-    uint64_t total = 0, at = 0, len = 0, written = 0;
-    if (sum_sizes(c, ids, ids_n, &total, err) < 0)
-        return -1;
+    uint64_t at = 0, len = 0;
     for (size_t i = 0; i < ids_n; i++, at += len) {
         if (!repository_has_blob(c->repo, BLOB_DATA, &ids[i], &len))
             return err_set(err, ERR_NOT_FOUND, "a chunk left the store's index");
         int same = chunk_is(c, fd, size, at, len, &ids[i], err);
-        if (same < 0 || (!same && write_chunk(c, fd, &ids[i], at, &written, err) < 0))
+        if (same < 0)
             return -1;
+        if (same)
+            continue;
+        while (!ahead_ask(c->ahead, &ids[i]))
+            if (write_chunk(c, fd, written, err) < 0)
+                return -1;
+        c->places[c->asked++ % STORE_AHEAD_BLOBS] = at;
     }
-    if (total != size && ftruncate(fd, (off_t)total) < 0)
+    while (ahead_waiting(c->ahead))
+        if (write_chunk(c, fd, written, err) < 0)
+            return -1;
+    return 0;
+}
+
+int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids,
+                  size_t ids_n, uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed,
+                  struct err *err)
+{
+    uint64_t total = 0, written = 0;
+    if (sum_sizes(c, ids, ids_n, &total, err) < 0)
+        return -1;
+    c->asked = c->taken = 0;
+    c->end = size;
+    if (match_chunks(c, fd, size, ids, ids_n, &written, err) < 0) {
+        ahead_drop(c->ahead);
+        return -1;
+    }
+    if (total != c->end && ftruncate(fd, (off_t)total) < 0)
         return err_errno(err, errno, "setting the length");
     *ret_size = total;
     *ret_written = written;

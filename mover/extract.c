@@ -1,10 +1,12 @@
 #include "mover/extract.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "mover/crew.h"
 #include "mover/place.h"
 #include "mover/root.h"
 #include "store/limits.h"
@@ -14,8 +16,8 @@ static const char *here(const struct extract *x)
     return volume_path_text(&x->path);
 }
 
-static int extract_entries(struct extract *x, int dir, const struct store_id *tree, unsigned depth,
-                           struct err *err);
+static int extract_entries(struct extract *x, struct crew_dir *dir, const struct store_id *tree,
+                           unsigned depth, struct err *err);
 
 /* The tree gives names without '/', NUL, "." and ".."; here once more, where it counts. */
 static int check_name(const struct extract *x, str name, char out[256], struct err *err)
@@ -64,17 +66,18 @@ static int any_wanted(struct extract *x, const struct store_id *tree, unsigned d
 static int extract_dir(struct extract *x, int dir, const char *name, const struct node *node,
                        bool itself, unsigned depth, struct err *err)
 {
-    int fd CLEANUP(close_p) = -1;
+    int fd;
     if (place_dir(x, dir, name, &fd, err) < 0)
         return -1;
     if (fd < 0)
         return 0;
-    if (extract_entries(x, fd, &node->subtree, depth + 1, err) < 0)
+    struct crew_dir *entered CLEANUP(crew_abandon) = crew_enter(x->crew, fd);
+    if (extract_entries(x, entered, &node->subtree, depth + 1, err) < 0)
         return -1;
     if (x->removing || !itself)
         return 0;
     x->problems.report->dirs++;
-    place_metadata(x, fd, ".", node);
+    crew_leave(TAKE(entered), x, node);
     return 0;
 }
 
@@ -94,8 +97,8 @@ static int make_room(struct extract *x, int dir, const char *name, const struct 
     return 0;
 }
 
-static int extract_node(struct extract *x, int dir, const char *name, const struct node *node,
-                        unsigned depth, struct err *err)
+static int extract_node(struct extract *x, struct crew_dir *dir, const char *name,
+                        const struct node *node, unsigned depth, struct err *err)
 {
     if (node->type == NODE_DIR && (!node->has_subtree || depth >= STORE_TREE_DEPTH))
         return err_set(err, ERR_CORRUPT, "%.300s: a directory without a tree, or too deep",
@@ -110,11 +113,11 @@ static int extract_node(struct extract *x, int dir, const char *name, const stru
             return found;
     }
     if (x->removing)
-        return make_room(x, dir, name, node, itself, depth, err);
+        return make_room(x, dir->fd, name, node, itself, depth, err);
     if (node->type == NODE_DIR)
-        return extract_dir(x, dir, name, node, itself, depth, err);
+        return extract_dir(x, dir->fd, name, node, itself, depth, err);
     if (node->type < NODE_OTHER)
-        return place_leaf(x, dir, name, node, err);
+        return crew_place(dir, x, name, node, err);
     problem_add(&x->problems, here(x), "is of an unknown type in the backup: not restored");
     return 0;
 }
@@ -137,7 +140,7 @@ static int remove_extra(struct extract *x, int dir, const char *name, unsigned d
 }
 
 /* Both sides are sorted: one pass over the tree and the names that are there. */
-static int merge(struct extract *x, int dir, struct tree_reader *tree,
+static int merge(struct extract *x, struct crew_dir *dir, struct tree_reader *tree,
                  const struct volume_names *names, unsigned depth, struct err *err)
 {
     const struct node *node;
@@ -149,7 +152,7 @@ static int merge(struct extract *x, int dir, struct tree_reader *tree,
             return -1;
         int order = -1;
         while (i < names->at.n && (order = strcmp(volume_name(names, i), name)) < 0)
-            if (remove_extra(x, dir, volume_name(names, i++), depth, err) < 0)
+            if (remove_extra(x, dir->fd, volume_name(names, i++), depth, err) < 0)
                 return -1;
         if (i < names->at.n && order == 0)
             i++;
@@ -162,23 +165,32 @@ static int merge(struct extract *x, int dir, struct tree_reader *tree,
             return -1;
     }
     while (more == 0 && i < names->at.n)
-        if (remove_extra(x, dir, volume_name(names, i++), depth, err) < 0)
+        if (remove_extra(x, dir->fd, volume_name(names, i++), depth, err) < 0)
             return -1;
     return more;
 }
 
-static int extract_entries(struct extract *x, int dir, const struct store_id *tree, unsigned depth,
-                           struct err *err)
+static int extract_entries(struct extract *x, struct crew_dir *dir, const struct store_id *tree,
+                           unsigned depth, struct err *err)
 {
     struct volume_names names CLEANUP(volume_names_free) = {0};
     struct tree_reader *reader CLEANUP(tree_reader_free_p) = NULL;
     /* The tree first: one that cannot be read must not look like an empty one. */
     if (tree_reader_open(x->repo, tree, &reader, err) < 0)
         return err_wrap(err, "tree of %s", here(x));
-    int e = volume_list(dir, &names);
+    int e = volume_list(dir->fd, &names);
     if (e < 0)
         return err_errno(err, -e, "reading directory %s", here(x));
     return merge(x, dir, reader, &names, depth, err);
+}
+
+static int extract_top(struct extract *x, const struct store_id *tree, struct err *err)
+{
+    int fd = fcntl(x->volume, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return err_errno(err, errno, "the volume");
+    struct crew_dir *top CLEANUP(crew_abandon) = crew_enter(x->crew, fd);
+    return extract_entries(x, top, tree, /* depth= */ 0, err);
 }
 
 static int extract_all(struct extract *x, const struct store_id *tree, const char *root,
@@ -191,11 +203,14 @@ static int extract_all(struct extract *x, const struct store_id *tree, const cha
     if (root && !root_parse(root, a, &want))
         return err_set(err, ERR_INVALID, "\"%.80s\" is not the owner, mode and time of a volume",
                        root);
+    x->crew = crew_new(x);
     for (int pass = 0; pass < 2; pass++) {
         x->removing = pass == 0;
-        if (extract_entries(x, x->volume, tree, /* depth= */ 0, err) < 0)
+        if (extract_top(x, tree, err) < 0)
             return -1;
     }
+    if (crew_wait(x->crew, err) < 0)
+        return -1;
     if (root)
         place_metadata(x, x->volume, ".", &want);
     if (!x->choice && syncfs(x->volume) < 0)
@@ -221,6 +236,7 @@ static int extract(struct repository *repo, int folder, const struct store_id *t
     struct arena *a = arena_new();
     int r = extract_all(&x, tree, root, a, err);
     arena_free(a);
+    crew_free(x.crew, report);
     attributes_free(&x.attributes);
     content_free(x.content);
     buf_free(&x.problems.list);

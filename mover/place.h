@@ -9,8 +9,10 @@
 #include "mover/volume.h"
 #include "store/tree.h"
 
+/* What one thread works with. */
 struct extract {
     struct repository *repo;
+    struct crew *crew; /* of the thread that walks */
     struct content *content;
     struct problems problems;
     struct volume_path path;

@@ -23,6 +23,20 @@ void mover_report_problem(struct mover_report *r, const char *path, const char *
     snprintf(p->what, sizeof p->what, "%s", what);
 }
 
+void mover_report_add(struct mover_report *r, const struct mover_report *part)
+{
+    r->files += part->files;
+    r->dirs += part->dirs;
+    r->links += part->links;
+    r->bytes += part->bytes;
+    r->moved += part->moved;
+    r->kept += part->kept;
+    r->removed += part->removed;
+    for (size_t i = 0; i < part->first_n; i++)
+        mover_report_problem(r, part->first[i].path, part->first[i].what);
+    r->problems += part->problems - part->first_n;
+}
+
 static void add_text(struct buf *out, const char *name, const char *value)
 {
     if (!*value)

@@ -60,4 +60,7 @@ int mover_report_decode(str text, struct mover_report *ret, struct err *err) mus
 /* Adds a problem: counted always, kept while there is room. */
 void mover_report_problem(struct mover_report *r, const char *path, const char *what);
 
+/* Adds counts and problems of a part of the work. */
+void mover_report_add(struct mover_report *r, const struct mover_report *part);
+
 #endif

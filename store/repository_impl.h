@@ -14,10 +14,12 @@
 
 /* The last range that was read for a small blob: its neighbours in the pack are likely to follow.
  */
-enum { READ_WINDOWS = 3 }; /* one for data, the rest for trees */
+enum { DATA_WINDOWS = 2, READ_WINDOWS = 4 }; /* the rest are for trees */
 
 struct read_window {
     bool valid;
+    bool coming;   /* one thread reads it, into `bytes`: others wait for it, not each for its own */
+    size_t n;      /* how long it is, or will be */
     uint64_t used; /* the greater, the later */
     uint32_t pack;
     uint64_t offset;
@@ -40,7 +42,7 @@ struct queue {
     unsigned threads_n;
     bool ending;
     pthread_cond_t work;      /* `waiting` was set, or `ending` */
-    pthread_cond_t moved;     /* a job left, `turn` went on, an upload ended */
+    pthread_cond_t moved;     /* a job left, `turn` went on, an upload or a window's read ended */
     struct job *first, *last; /* all jobs, by ticket */
     struct job *waiting;      /* the first that no thread has taken */
     size_t jobs, bytes;

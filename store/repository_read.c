@@ -4,7 +4,13 @@
 #include "store/bytes.h"
 #include "store/limits.h"
 
-enum { SMALL_BLOB = 128 << 10, WINDOW = 512 << 10, COPIES = 8 };
+enum { SMALL_BLOB = 128 << 10, COPIES = 8 };
+
+/* Who reads on from a window's end reads the pack in order: then a window is longer. */
+enum { WINDOW = 512 << 10, LONG_WINDOW = 2 << 20 };
+
+/* Memory that a thread keeps for its next blob. */
+enum { WORK_KEPT = 1 << 20 };
 
 /* A pack of trees is read as a whole: who wants one of them wants most. */
 enum { WHOLE_PACK = STORE_TREE_PACK_TARGET + (512 << 10) };
@@ -44,73 +50,112 @@ static size_t find_copies(struct repository *repo, enum blob_type type, const st
 
 static int first_window(enum blob_type type)
 {
-    return type == BLOB_TREE ? 1 : 0;
+    return type == BLOB_TREE ? DATA_WINDOWS : 0;
 }
 
 static int last_window(enum blob_type type)
 {
-    return type == BLOB_TREE ? READ_WINDOWS - 1 : 0;
+    return type == BLOB_TREE ? READ_WINDOWS - 1 : DATA_WINDOWS - 1;
 }
 
-/* Takes the sealed bytes from memory, if they are there. Under the lock. */
+static bool window_holds(const struct read_window *w, const struct index_place *place)
+{
+    return w->pack == place->pack && place->offset >= w->offset &&
+           place->offset + (uint64_t)place->length <= w->offset + w->n;
+}
+
+static void copy_out(struct buf *out, const char *p, size_t n)
+{
+    buf_reset(out);
+    memcpy(bytes_room(out, n), p, n);
+    bytes_grow(out, n);
+}
+
+/* Takes the sealed bytes from memory, if they are there or on their way. Under the lock, given up
+ * meanwhile. */
 static bool take_from_memory(struct repository *repo, enum blob_type type,
                              const struct index_place *place, struct buf *out)
 {
     const struct index_pack *pack = index_pack(repo->index, place->pack);
-    buf_reset(out);
     if (pack->state == PACK_IN_MEMORY) {
-        memcpy(bytes_room(out, place->length), pack->memory->bytes.p + place->offset,
-               place->length);
-        bytes_grow(out, place->length);
+        copy_out(out, pack->memory->bytes.p + place->offset, place->length);
         return true;
     }
     for (int i = first_window(type); i <= last_window(type); i++) {
         struct read_window *w = &repo->windows[i];
-        if (!w->valid || w->pack != place->pack || place->offset < w->offset ||
-            place->offset + (uint64_t)place->length > w->offset + w->bytes.n)
+        while (w->coming && window_holds(w, place))
+            pthread_cond_wait(&repo->queue.moved, &repo->lock);
+        if (!w->valid || !window_holds(w, place))
             continue;
-        memcpy(bytes_room(out, place->length), w->bytes.p + (place->offset - w->offset),
-               place->length);
-        bytes_grow(out, place->length);
+        copy_out(out, w->bytes.p + (place->offset - w->offset), place->length);
         w->used = ++repo->reads;
         return true;
     }
     return false;
 }
 
-/* The window that was not used for longest. */
+/* The window that was not used for longest, of those that nobody reads; or NULL. */
 static struct read_window *oldest_window(struct repository *repo, enum blob_type type)
 {
-    struct read_window *oldest = &repo->windows[first_window(type)];
-    for (int i = first_window(type); i <= last_window(type); i++)
-        if (repo->windows[i].used < oldest->used)
-            oldest = &repo->windows[i];
+    struct read_window *oldest = NULL;
+    for (int i = first_window(type); i <= last_window(type); i++) {
+        struct read_window *w = &repo->windows[i];
+        if (!w->coming && (!oldest || w->used < oldest->used))
+            oldest = w;
+    }
     return oldest;
 }
 
-/* Reads the neighbourhood of a small blob, for the blobs that are asked for next. */
-static bool read_window(struct repository *repo, enum blob_type type,
-                        const struct index_place *place, const struct backend_file *file,
-                        uint64_t pack_size, struct buf *out)
+static bool goes_on(const struct repository *repo, const struct index_place *place)
 {
+    for (int i = 0; i < DATA_WINDOWS; i++) {
+        const struct read_window *w = &repo->windows[i];
+        if ((w->valid || w->coming) && w->pack == place->pack && place->offset > w->offset &&
+            place->offset <= w->offset + w->n)
+            return true;
+    }
+    return false;
+}
+
+/* Chooses what to read for a small blob besides itself. Under the lock. */
+static struct read_window *claim_window(struct repository *repo, enum blob_type type,
+                                        const struct index_place *place)
+{
+    uint64_t pack_size = index_pack(repo->index, place->pack)->size;
     if (place->length > SMALL_BLOB || place->offset >= pack_size ||
         pack_size - place->offset < place->length)
-        return false;
-    struct buf bytes CLEANUP(buf_free) = {0};
-    struct err ignored;
-    uint64_t from = place->offset, n = MIN((uint64_t)WINDOW, pack_size - from);
+        return NULL;
+    struct read_window *w = oldest_window(repo, type);
+    if (!w)
+        return NULL;
+    uint64_t most = type == BLOB_DATA && goes_on(repo, place) ? LONG_WINDOW : WINDOW;
+    uint64_t from = place->offset, n = MIN(most, pack_size - from);
     if (type == BLOB_TREE && pack_size <= WHOLE_PACK)
         from = 0, n = pack_size;
-    if (backend_load_range(repo->backend, file, from, (size_t)n, &bytes, &ignored) < 0)
-        return false; /* the exact range may still be there */
-    buf_add(out, bytes.p + (place->offset - from), place->length);
+    w->valid = false;
+    w->coming = true;
+    w->used = ++repo->reads;
+    w->pack = place->pack;
+    w->offset = from;
+    w->n = (size_t)n;
+    return w;
+}
+
+/* Reads the neighbourhood of a small blob, for the blobs that are asked for next. */
+static bool read_window(struct repository *repo, struct read_window *w,
+                        const struct index_place *place, const struct backend_file *file,
+                        struct buf *out)
+{
+    struct err ignored; /* the exact range may still be there */
+    int r = backend_load_range(repo->backend, file, w->offset, w->n, &w->bytes, &ignored);
     pthread_mutex_lock(&repo->lock);
-    struct read_window *w = oldest_window(repo, type);
-    struct buf old = w->bytes;
-    *w = (struct read_window){true, ++repo->reads, place->pack, from, bytes};
-    bytes = old;
+    if (r == 0)
+        copy_out(out, w->bytes.p + (place->offset - w->offset), place->length);
+    w->valid = r == 0;
+    w->coming = false;
+    pthread_cond_broadcast(&repo->queue.moved);
     pthread_mutex_unlock(&repo->lock);
-    return true;
+    return r == 0;
 }
 
 static int load_copy(struct repository *repo, enum blob_type type, const struct index_place *place,
@@ -121,11 +166,20 @@ static int load_copy(struct repository *repo, enum blob_type type, const struct 
     pthread_mutex_lock(&repo->lock);
     bool done = take_from_memory(repo, type, place, sealed);
     struct backend_file file = {BACKEND_DATA, index_pack(repo->index, place->pack)->id};
-    uint64_t pack_size = index_pack(repo->index, place->pack)->size;
+    struct read_window *w = done ? NULL : claim_window(repo, type, place);
     pthread_mutex_unlock(&repo->lock);
-    if (done || read_window(repo, type, place, &file, pack_size, sealed))
+    if (done || (w && read_window(repo, w, place, &file, sealed)))
         return 0;
     return backend_load_range(repo->backend, &file, place->offset, place->length, sealed, err);
+}
+
+/* Many threads have one each. */
+static void shrink(struct work *w)
+{
+    struct buf *bufs[] = {&w->packed, &w->sealed};
+    for (size_t i = 0; i < ARRAY_LEN(bufs); i++)
+        if (bufs[i]->room > WORK_KEPT)
+            buf_free(bufs[i]);
 }
 
 int repository_load_blob(struct repository *repo, enum blob_type type, const struct store_id *id,
@@ -153,6 +207,7 @@ int repository_load_blob(struct repository *repo, enum blob_type type, const str
         if (r == 0)
             r = blob_open(&repo->key, w, w->sealed.p, w->sealed.n, places[i].plain, id, out, &why);
     }
+    shrink(w);
     repository_give_work(repo, w);
     if (r == 0)
         return 0;

@@ -1,5 +1,6 @@
 #include "store/stream.h"
 
+#include "store/ahead.h"
 #include "store/bytes.h"
 #include "store/chunker.h"
 
@@ -153,10 +154,14 @@ int stream_save_bytes(struct stream_saver *s, const void *p, size_t n, struct st
 int stream_load(struct repository *repo, const struct store_id *ids, size_t ids_n,
                 stream_write_fn *write, void *ctx, struct err *err)
 {
+    struct ahead *ahead CLEANUP(ahead_free_p) = ahead_new(repo, /* bytes= */ 0);
     struct buf bytes CLEANUP(buf_free) = {0};
-    for (size_t i = 0; i < ids_n; i++)
-        if (repository_load_blob(repo, BLOB_DATA, &ids[i], &bytes, err) < 0 ||
-            write(ctx, bytes.p, bytes.n, err) < 0)
+    size_t asked = 0;
+    for (size_t i = 0; i < ids_n; i++) {
+        while (asked < ids_n && ahead_ask(ahead, &ids[asked]))
+            asked++;
+        if (ahead_take(ahead, &bytes, err) < 0 || write(ctx, bytes.p, bytes.n, err) < 0)
             return -1;
+    }
     return 0;
 }

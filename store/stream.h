@@ -44,7 +44,8 @@ int stream_save_sparse(struct stream_saver *s, stream_read_fn *read, stream_skip
 int stream_save_bytes(struct stream_saver *s, const void *p, size_t n, struct store_ids *ids,
                       struct err *err) must_check;
 
-/* Gives the bytes of the chunks, in order, to write: one call for each chunk. */
+/* Gives the bytes of the chunks, each verified, in order, to write: one call for each chunk, in the
+ * calling thread. Others load the next ones meanwhile (store/ahead.h). */
 int stream_load(struct repository *repo, const struct store_id *ids, size_t ids_n,
                 stream_write_fn *write, void *ctx, struct err *err) must_check;
 

@@ -10,7 +10,8 @@ static long calls, kill_at;
 
 static void step(void)
 {
-    if (++calls == kill_at)
+    /* Small files are placed by several threads. */
+    if (__atomic_add_fetch(&calls, 1, __ATOMIC_SEQ_CST) == kill_at)
         kill(getpid(), SIGKILL);
 }
 
@@ -423,6 +424,57 @@ static void a_missing_chunk_names_the_file(void **state)
     assert_int_equal(st.st_size, 9);
 }
 
+/* Small files are placed by several threads: a tree of many, in which `gone` names a chunk that is
+ * nowhere (SIZE_MAX: none). */
+enum { MANY = 300 };
+
+static void save_many(struct place *p, size_t gone, struct mover_report *ret_from)
+{
+    struct tree_writer *w = tree_writer_new();
+    struct err err;
+    *ret_from = (struct mover_report){.has_tree = true};
+    for (size_t i = 0; i < MANY; i++) {
+        char name[16], text[16];
+        struct store_id id = {{7}};
+        struct node n = {.type = NODE_FILE, .mode = 0644, .content = &id, .content_n = 1};
+        snprintf(name, sizeof name, "f%03zu", i);
+        snprintf(text, sizeof text, "text %03zu", i);
+        n.name = str_of(name);
+        n.size = strlen(text);
+        n.uid = getuid();
+        n.gid = getgid();
+        if (i != gone && repository_save_blob(p->repo, BLOB_DATA, text, n.size, &id, NULL, &err))
+            fail_msg("%s", err.msg);
+        assert_int_equal(tree_writer_add(w, &n, &err), 0);
+    }
+    assert_int_equal(tree_writer_finish(w, p->repo, &ret_from->tree, NULL, &err), 0);
+    tree_writer_free(w);
+}
+
+static void one_of_many_fails(void **state)
+{
+    struct place *p = *state;
+    struct mover_report from, report = {0};
+    struct err err = {0};
+    for (size_t gone = 0; gone < MANY; gone += 50) {
+        save_many(p, gone, &from);
+        char *name CLEANUP(free_p) = xasprintf("/f%03zu", gone);
+        assert_int_equal(extract(p, p->other, &from, &report, &err), -1);
+        assert_int_equal(err.kind, ERR_NOT_FOUND);
+        assert_non_null(strstr(err.msg, name));
+    }
+    save_many(p, SIZE_MAX, &from);
+    report = (struct mover_report){0};
+    assert_int_equal(extract(p, p->other, &from, &report, &err), 0);
+    assert_int_equal(report.files, MANY);
+    assert_int_equal(report.bytes, MANY * strlen("text 000"));
+    assert_int_equal(report.problems, 0);
+    report = (struct mover_report){0};
+    assert_int_equal(extract(p, p->other, &from, &report, &err), 0);
+    assert_int_equal(report.kept, MANY);
+    assert_int_equal(report.moved, 0);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -430,7 +482,7 @@ int main(void)
         CASE(everything_comes_back),          CASE(what_is_equal_is_left_alone),
         CASE(anything_becomes_equal),         CASE(killed_anywhere_it_ends_equal),
         CASE(hostile_trees_are_refused),      CASE(odd_trees_are_named),
-        CASE(a_missing_chunk_names_the_file),
+        CASE(a_missing_chunk_names_the_file), CASE(one_of_many_fails),
     };
     return cmocka_run_group_tests_name("mover/extract", tests, NULL, NULL);
 }
