@@ -117,7 +117,7 @@ fresh
     mkfifo "$work/pipe"
     restic backup -q --stdin <"$work/pipe" &
     exec 9>"$work/pipe"
-    for _ in $(seq 100); do [ -n "$(ls -A "$work/repo/locks")" ] && break; sleep 0.1; done
+    for _ in $(seq 600); do [ -n "$(ls -A "$work/repo/locks")" ] && break; sleep 0.1; done
     code=0; "$gleaner" repo check >"$work/said" 2>&1 || code=$?
     [ $code -eq 11 ] || fail "a locked repository: exit code $code: $(cat "$work/said")"
     "$gleaner" repo check -q --no-lock || fail "--no-lock"

@@ -164,7 +164,7 @@ code 2 key
 mkfifo pipe
 restic backup -q --stdin <pipe &
 exec 9>pipe
-for _ in $(seq 200); do [ -n "$(ls -A repo/locks)" ] && break; sleep 0.05; done
+for _ in $(seq 1200); do [ -n "$(ls -A repo/locks)" ] && break; sleep 0.05; done
 code 0 snapshots # shared beside shared
 code 11 forget --keep-last 1
 code 11 tag --add x
@@ -183,7 +183,7 @@ wait
 restic backup -q --stdin <pipe & # this one is killed
 pid=$!
 exec 9>pipe
-for _ in $(seq 200); do [ -n "$(ls -A repo/locks)" ] && break; sleep 0.05; done
+for _ in $(seq 1200); do [ -n "$(ls -A repo/locks)" ] && break; sleep 0.05; done
 kill -KILL $pid; wait $pid 2>/dev/null || true
 exec 9>&-
 [ -n "$(ls -A repo/locks)" ] || fail "the killed process left no lock"
@@ -201,7 +201,7 @@ for signal in HUP TERM; do
     "$gleaner" repo dump latest "$work/tree/large" >blocked & # nobody reads
     pid=$!
     exec 8<blocked
-    for _ in $(seq 400); do [ -n "$(ls -A repo/locks)" ] && break; sleep 0.05; done
+    for _ in $(seq 1200); do [ -n "$(ls -A repo/locks)" ] && break; sleep 0.05; done
     [ -n "$(ls -A repo/locks)" ] || fail "dump took no lock"
     status=0
     kill -$signal $pid; wait $pid || status=$?
