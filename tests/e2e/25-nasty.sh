@@ -56,6 +56,7 @@ base64 -d <<<"$before" >"$work/nasty-before"
 check "all is equal: types, bytes, owners, modes, times, links, attributes, ACLs, capabilities, devices" \
     diff -a "$work/nasty-before" <(base64 -d "$work/nasty-after")
 check "holes are holes again" test "$(du -sk "$folder/nasty" | cut -f1)" -le $((size_before + 200))
-check "a pod sees its device again" contains "$(kubectl -n shop exec shop-0 -- stat -c '%t %T %h %F' /data/by-pod/null 2>&1)" "1 3"
+sees_device() { contains "$(kubectl -n shop exec shop-0 -- stat -c '%t %T %h %F' /data/by-pod/null 2>&1 </dev/null)" "1 3"; }
+check "the pod that comes back sees its device again" wait_for "its device" 60 sees_device
 check "no mover is left" wait_for "no mover" 60 kubectl_is '' get pods -A -l gleaner.dev/mover -o name
 end
