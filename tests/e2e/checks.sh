@@ -52,7 +52,8 @@ fill_volume() { # NAMESPACE POD
         touch -d "2020-01-02 03:04:05" /data/ledger/large' </dev/null
 }
 # What must come back of it: types, modes, owners, sizes, times, link counts, targets, content.
-volume_state() { # NAMESPACE POD
+volume_state() { # NAMESPACE POD: once it runs, which after a Restore is Done may take its time
+    wait_for "pod $1/$2 runs" 90 kubectl -n "$1" exec "$2" -- true </dev/null || return 1
     kubectl -n "$1" exec "$2" -- sh -c '
         cd /data && find ledger ! -type l -exec stat -c "%n %f %u %g %h %F" {} + | sort
         stat -c "%n %s %Y" ledger/large ledger/canary
