@@ -142,9 +142,10 @@ bool schedule_request(struct actor *a, bool goes_on)
     int process = a->processes;
     a->waiting++;
     pthread_cond_broadcast(&now.changed);
-    while (a->processes == process && a->granted == 0)
+    /* What an ended process had asked for may come here after its end, and after the actor's. */
+    while (a->processes == process && a->granted == 0 && a->state != ACTOR_ENDED)
         pthread_cond_wait(&now.changed, &now.mutex);
-    bool is_there = a->processes == process;
+    bool is_there = a->processes == process && a->state != ACTOR_ENDED;
     if (is_there) {
         a->granted--;
         a->waiting--;
