@@ -169,7 +169,7 @@ code 2 restore "$first"
 code 2 restore "$first" --target x --include a --exclude b
 
 # ---- where it is and what opens it
-unset RESTIC_PASSWORD_FILE RESTIC_REPOSITORY
+unset RESTIC_PASSWORD RESTIC_PASSWORD_FILE RESTIC_REPOSITORY
 echo "$work/repo" >url
 code 0 snapshots -q -r "$work/repo" -p "$work/password"
 code 0 snapshots -r "local:$work/repo" --password-command "cat '$work/password'"
