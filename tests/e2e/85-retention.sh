@@ -8,8 +8,7 @@ schedule=e2e-retention
 clean() {
     kubectl -n gleaner-system delete schedule $schedule --ignore-not-found >/dev/null
     kubectl delete backupstore $store --ignore-not-found >/dev/null
-    kubectl -n gleaner-system get backups -o json | jq -r --arg s $store '.items[] | select(.spec.storeRef.name == $s) | .metadata.name' |
-        xargs -r kubectl -n gleaner-system delete backup >/dev/null
+    delete_backups_of $store
     kubectl -n gleaner-system delete restore "e2e-retention-$run" --ignore-not-found --wait=false >/dev/null
 }
 clean
@@ -22,10 +21,7 @@ folder=${folder%/backups/*}/retention-$run/${folder##*/backups/}
 restic_here() { RESTIC_CACHE_DIR=$work/restic-cache restic --no-lock -q -r "$folder" --password-file "$(store_password_file)" "$@"; }
 snapshots() { restic_here snapshots --json | jq -r '.[].id' | sort; }
 counted() { restic_here snapshots --tag "schedule:gleaner-system/$schedule" --json | jq length; }
-backups() { # their snapshots, as the cluster has them
-    kubectl -n gleaner-system get backups -o json | jq -r --arg s $store '.items[] | select(.status.store == $s) | .status.snapshot // empty' | sort
-}
-agree() { same "$(snapshots)" "$(backups)"; }
+agree() { same "$(snapshots)" "$(snapshots_in_cluster $store)"; }
 
 # backup NAME [JQ]: as the Schedule would have made it; JQ changes the Backup.
 backup() {
@@ -129,8 +125,7 @@ check "and what was pruned" grep -q "^gleaner_prune_removed_bytes_total{store=\"
 before=$(snapshots)
 kubectl -n gleaner-system delete schedule $schedule >/dev/null
 must "the application and its namespace are deleted" app_shop_delete
-kubectl -n gleaner-system get backups -o json | jq -r --arg s $store '.items[] | select(.spec.storeRef.name == $s) | .metadata.name' |
-    xargs kubectl -n gleaner-system delete backup >/dev/null
+delete_backups_of $store
 check "its Backups come back" wait_for "the same" 60 agree
 check "no snapshot is lost" same "$before" "$(snapshots)"
 end

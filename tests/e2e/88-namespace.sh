@@ -27,8 +27,7 @@ make_secrets() {
 }
 clean() {
     kubectl delete backupstore $store --ignore-not-found >/dev/null
-    kubectl -n gleaner-system get backups -o json | jq -r --arg s $store '.items[] | select(.spec.storeRef.name == $s) | .metadata.name' |
-        xargs -r kubectl -n gleaner-system delete backup >/dev/null
+    delete_backups_of $store
     kubectl -n gleaner-system delete secret e2e-away e2e-away-ca --ignore-not-found >/dev/null
     rm -rf "$RESTIC_CACHE_DIR" "$kept"
 }
@@ -50,10 +49,7 @@ write_fresh shop shop-0
 must "and another" backup "e2e-away-$run-2"
 files=$(volume_state shop shop-0)
 snapshots() { restic_at "$uid/shop" --no-lock snapshots --json | jq -r '.[].id' | sort; }
-backups() {
-    kubectl -n gleaner-system get backups -o json | jq -r --arg s $store '.items[] | select(.status.store == $s and .status.phase == "Completed") | .status.snapshot' | sort
-}
-agree() { same "$(snapshots)" "$(backups)"; }
+agree() { same "$(snapshots)" "$(snapshots_in_cluster $store Completed)"; }
 before=$(snapshots)
 check "two snapshots are in the bucket" same 2 "$(grep -c . <<<"$before")"
 

@@ -146,6 +146,17 @@ event_says() {
         { kubectl get events.v1.events.k8s.io -A -o json | jq -r --arg n "$2" '.items[] | select(.regarding.name == $n) | "\(.reason): \(.note)"'; return 1; }
 }
 
+# snapshots_in_cluster STORE [PHASE]: those that Backups of it have (in that phase), in order.
+snapshots_in_cluster() {
+    kubectl -n gleaner-system get backups -o json | jq -r --arg s "$1" --arg p "${2:-}" '.items[] |
+        select(.status.store == $s and ($p == "" or .status.phase == $p)) |
+        if $p == "" then .status.snapshot // empty else .status.snapshot end' | sort
+}
+delete_backups_of() { # STORE: all that name it
+    kubectl -n gleaner-system get backups -o json | jq -r --arg s "$1" '.items[] | select(.spec.storeRef.name == $s) | .metadata.name' |
+        xargs -r kubectl -n gleaner-system delete backup >/dev/null
+}
+
 # --- the store, by stock restic -----------------------------------------------------------------
 
 store_folder() { # of the repository of a namespace, on this machine

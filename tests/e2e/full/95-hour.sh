@@ -18,8 +18,7 @@ restic_here() { restic_at "hour/$uid/shop" --no-lock "$@"; }
 clean() {
     kubectl -n gleaner-system delete schedule $schedule --ignore-not-found >/dev/null
     kubectl delete backupstore $store --ignore-not-found >/dev/null
-    kubectl -n gleaner-system get backups -o json | jq -r --arg s $store '.items[] | select(.spec.storeRef.name == $s) | .metadata.name' |
-        xargs -r kubectl -n gleaner-system delete backup >/dev/null
+    delete_backups_of $store
     kubectl -n gleaner-system delete secret e2e-hour e2e-hour-ca --ignore-not-found >/dev/null
     rm -rf "$RESTIC_CACHE_DIR"
 }
@@ -47,10 +46,7 @@ of_schedule() { kubectl -n gleaner-system get backups -l "gleaner.dev/schedule=$
 suspend() { kubectl -n gleaner-system patch schedule $schedule --type=merge -p "{\"spec\":{\"suspend\":$1}}" >/dev/null; }
 all_ended() { of_schedule | jq -e '[.items[] | select(.status.phase | IN("Completed", "PartiallyFailed", "Failed") | not)] | length == 0' >/dev/null; }
 snapshots() { restic_here snapshots --json | jq -r '.[].id' | sort; }
-backups() {
-    kubectl -n gleaner-system get backups -o json | jq -r --arg s $store '.items[] | select(.status.store == $s) | .status.snapshot // empty' | sort
-}
-agree() { same "$(snapshots)" "$(backups)"; }
+agree() { same "$(snapshots)" "$(snapshots_in_cluster $store)"; }
 # Those of the Schedule that are Completed: the last three, and older ones that a Restore names.
 kept() { restic_here snapshots --tag "schedule:gleaner-system/$schedule,phase:Completed" --json | jq -r 'sort_by(.time)[].id'; }
 named() { kubectl -n gleaner-system get restores -o json | jq -r '.items[].status.source.snapshot // empty' | sort -u; }
@@ -74,10 +70,10 @@ turned_since() { ! same "$1" "$(last_turn)" >/dev/null; }
 
 one_completed() { of_schedule | jq -e '[.items[] | select(.status.phase == "Completed")] | length > 0' >/dev/null; }
 must "the first Backup is Completed" wait_for "a Backup" 240 one_completed
-end_at=$((SECONDS + minutes * 60)) turn=0 restores=0 fresh=0
+end_at=$((SECONDS + minutes * 60)) turn=0 restores=0
 while [ $SECONDS -lt $end_at ]; do
     turn=$((turn + 1)) before=$(last_turn)
-    kubectl -n shop exec shop-0 -- sh -c 'head -c 400000 /dev/urandom >/data/ledger/fresh' </dev/null 2>/dev/null && fresh=$((fresh + 1))
+    kubectl -n shop exec shop-0 -- sh -c 'head -c 400000 /dev/urandom >/data/ledger/fresh' </dev/null 2>/dev/null
     note_seen
     case $((turn % 8)) in
     3) kubectl -n gleaner-system delete backups -l "gleaner.dev/schedule=$schedule" --field-selector=metadata.namespace=gleaner-system >/dev/null 2>&1 ;;
