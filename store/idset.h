@@ -1,7 +1,7 @@
-/* A set of ids by their first 128 bits, in 14 bytes each: what a writer needs to know of millions of
- * blobs that are stored. It never has an id that was not added; one that was may be missing, where
- * there is no room for it: then a blob is stored again, which costs room in the store and nothing
- * else. Not thread-safe. */
+/* A set of ids by their first 128 bits, in 14 bytes each: what a writer needs to know of millions
+ * of blobs that are stored. It never has an id that was not added; one that was may be missing,
+ * where there is no room for it: then a blob is stored again, which costs room in the store and
+ * nothing else. Not thread-safe. */
 #ifndef STORE_IDSET_H
 #define STORE_IDSET_H
 

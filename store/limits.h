@@ -16,8 +16,8 @@
 #define STORE_QUEUE_BYTES (8u << 20)       /* plaintext that waits for a writer's threads */
 #define STORE_PACK_HEADER_MAX (16u << 20)  /* restic's own bound */
 #define STORE_AHEAD_BYTES (8u << 20) /* plaintext that a reader loads ahead: one chunk at most */
-#define STORE_BLOB_MAX (256u << 20)        /* plaintext of one blob; a tree of a million files */
-#define STORE_CHUNK_MIN (512u << 10)       /* content-defined chunks */
+#define STORE_BLOB_MAX (256u << 20)  /* plaintext of one blob; a tree of a million files */
+#define STORE_CHUNK_MIN (512u << 10) /* content-defined chunks */
 #define STORE_CHUNK_MAX (8u << 20)
 #define STORE_FILE_MAX (64u << 20)       /* stored size of an index, snapshot, lock, key, config */
 #define STORE_SMALL_FILE_MAX (8u << 20)  /* plaintext of a snapshot, lock, config; a key file */
@@ -33,12 +33,12 @@
 #define STORE_WRITER_THREADS 4 /* two that seal while two upload */
 #define STORE_MOVER_THREADS 3  /* in a mover: one more seals while two upload */
 #define STORE_MOVER_UPLOADS 2
-#define STORE_LEAN_IDS 24000000     /* of stored data that a lean index keeps: 320 MiB */
-#define STORE_PACK_BLOBS 8192       /* a pack is closed at this many: its header is small */
-#define STORE_AHEAD_BLOBS 16   /* that a reader loads ahead */
-#define STORE_AHEAD_THREADS 4  /* of a reader: some wait for the store while two open and check */
-#define STORE_INDEX_BLOBS 50000     /* blobs after which an index file is written */
-#define STORE_INDEX_SECONDS 600     /* or this long after the last one */
+#define STORE_LEAN_IDS 24000000 /* of stored data that a lean index keeps: 320 MiB */
+#define STORE_PACK_BLOBS 8192   /* a pack is closed at this many: its header is small */
+#define STORE_AHEAD_BLOBS 16    /* that a reader loads ahead */
+#define STORE_AHEAD_THREADS 4   /* of a reader: some wait for the store while two open and check */
+#define STORE_INDEX_BLOBS 50000 /* blobs after which an index file is written */
+#define STORE_INDEX_SECONDS 600 /* or this long after the last one */
 #define STORE_PACKS_MAX 0x7ffffff0u /* packs of one repository */
 #define STORE_TREE_DEPTH 2048       /* directories below each other */
 #define STORE_S3_FILES_MAX 4000000  /* files of one type in a bucket: 40 bytes each for a list */

@@ -39,7 +39,7 @@ struct repository_options {
      * be loaded (ERR_UNSUPPORTED). For a backup of millions of files. */
     bool lean;
     uint32_t lean_ids; /* of so many at most, the others are stored again; 0: STORE_LEAN_IDS */
-    unsigned uploads;                /* packs that are uploaded at one time, with threads; 0: 2 */
+    unsigned uploads;  /* packs that are uploaded at one time, with threads; 0: 2 */
     const struct store_id *key_hint; /* the key file to try first, or NULL */
     /* Of an earlier opening with the same password, or NULL: its key is taken if it opens the
      * config and its key file is listed. */

@@ -12,8 +12,8 @@ struct keys {
     uint8_t password[32], mover_password[32];
     struct repository_memory *memory;
     bool has_mover;
-    struct store_id mover,
-        repository; /* the mover's key, and of which repository (its config's id) */
+    struct store_id mover;      /* the mover's key, */
+    struct store_id repository; /* and of which repository: its config's id */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -42,7 +42,7 @@ static void hash_password(const char *password, uint8_t ret[32])
     sha256_final(c, ret);
 }
 
-/* Under the lock, all three. */
+/* Under the lock, both. */
 static struct keys *find(const struct opened *o)
 {
     char name[400];

@@ -53,7 +53,9 @@ static int s3_tear_down(void **state)
     return 0;
 }
 
-static int register_s3(struct on_s3 *o, const char *access, bool write, struct err *err)
+/* key_text and config: as of struct gateway_mover. */
+static int register_with(struct on_s3 *o, const char *access, bool write, const char *key_text,
+                         str config, struct err *err)
 {
     struct backend_s3_options options = options_of(o, access);
     const char *const keys[] = {o->own_key, NULL};
@@ -63,9 +65,16 @@ static int register_s3(struct on_s3 *o, const char *access, bool write, struct e
                               .repository = "abc/shop",
                               .password = TENANT_PASSWORD,
                               .keys = keys,
+                              .key_text = key_text,
+                              .config = config,
                               .write = write,
                               .lock_holder = HOLDER};
     return gateway_register(o->w->controller, &m, err);
+}
+
+static int register_s3(struct on_s3 *o, const char *access, bool write, struct err *err)
+{
+    return register_with(o, access, write, NULL, (str){0}, err);
 }
 
 static void must_register(struct on_s3 *o, const char *access, bool write)
@@ -287,19 +296,7 @@ static void what_the_controller_has_read_is_shown(void **state)
     assert_int_equal(backend_load_all(o->bucket, &f, 1 << 20, &key, &err), 0);
     assert_int_equal(repository_save_blob(o->repo, BLOB_DATA, "old", 3, &id, NULL, &err), 0);
     assert_int_equal(repository_flush(o->repo, &err), 0);
-    struct backend_s3_options options = options_of(o, "AKIDTEST");
-    const char *const keys[] = {o->own_key, NULL};
-    options.prefix = "pre";
-    struct gateway_mover m = {.pod_uid = "pod-mover",
-                              .s3 = &options,
-                              .repository = "abc/shop",
-                              .password = TENANT_PASSWORD,
-                              .keys = keys,
-                              .key_text = key.p,
-                              .config = repository_sealed_config(o->repo),
-                              .write = true,
-                              .lock_holder = HOLDER};
-    if (gateway_register(o->w->controller, &m, &err) < 0)
+    if (register_with(o, "AKIDTEST", true, key.p, repository_sealed_config(o->repo), &err) < 0)
         fail_msg("%s", err.msg);
     struct backend *b = by_gateway(o);
     for (int i = 0; i < 2; i++) {
