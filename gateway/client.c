@@ -188,7 +188,7 @@ int gateway_register(struct gateway_client *c, const struct gateway_mover *m, st
     }
     buf_printf(&body, "],\"write\":%s,\"budget\":%llu", m->write ? "true" : "false",
                (unsigned long long)m->budget);
-    add_member(&body, "lock_holder", m->lock_holder);
+    add_member(&body, "lock", m->lock);
     add_member(&body, "key_text", m->key_text);
     if (m->config.n) {
         buf_puts(&body, ",\"config\":\"");

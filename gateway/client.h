@@ -45,7 +45,7 @@ struct gateway_mover {
     const char *key_text;
     str config;
     bool write;              /* may add packs and indexes: a backup */
-    const char *lock_holder; /* with write: whose lock must be there (lock_holder_name) */
+    const char *lock; /* with write: the name of the lock that must be there (lock_name) */
     uint64_t budget;         /* bytes up and down; 0: the gateway's default */
 };
 

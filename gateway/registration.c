@@ -38,7 +38,7 @@ void registration_free(struct registration *r)
     buf_free(&r->config);
     free(r->store);
     free(r->repository);
-    free(r->lock_holder);
+    free(r->lock);
     free(r->s3.endpoint);
     free(r->s3.bucket);
     free(r->s3.prefix);
@@ -164,7 +164,7 @@ static int parse(const json_t *j, struct registration *r, struct err *err)
         {"store", &r->store, TEXT_MAX, false},
         {"repository", &r->repository, TEXT_MAX, true},
         {"password", &r->password, TEXT_MAX, true},
-        {"lock_holder", &r->lock_holder, TEXT_MAX, json_is_true(write)},
+        {"lock", &r->lock, TEXT_MAX, json_is_true(write)},
         {"key_text", &r->key_text, KEY_TEXT_MAX, false},
         {"config", &config, CONFIG_MAX, false},
         {.name = "s3"},
@@ -236,7 +236,7 @@ bool registration_same_place(const struct registration *a, const struct registra
 bool registration_same(const struct registration *a, const struct registration *b)
 {
     return registration_same_place(a, b) && streq(a->password, b->password) &&
-           streq(a->lock_holder, b->lock_holder) && streq(a->key_text, b->key_text) &&
+           streq(a->lock, b->lock) && streq(a->key_text, b->key_text) &&
            str_eq(buf_view(&a->config), buf_view(&b->config)) && a->keys_n == b->keys_n &&
            memcmp(a->keys, b->keys, a->keys_n * sizeof *a->keys) == 0 && a->write == b->write &&
            a->budget == b->budget && (!a->on_s3 || same_s3(&a->s3, &b->s3));

@@ -14,7 +14,7 @@ struct registration_s3 {
 };
 
 struct registration {
-    char *store, *repository, *password, *lock_holder; /* never NULL */
+    char *store, *repository, *password, *lock; /* never NULL */
     bool on_s3;
     struct registration_s3 s3;
     struct store_id keys[GATEWAY_KEYS_MAX];

@@ -51,7 +51,7 @@ int mover_confirm_lock(struct mover *m, struct err *err)
     if (!m->repo)
         r = repository_open(m->backend, m->r.password, &options, &m->repo, err);
     if (r == 0)
-        r = lock_confirm_holder(m->repo, m->r.lock_holder, err);
+        r = lock_confirm_name(m->repo, m->r.lock, err);
     pthread_mutex_unlock(&m->lock);
     return r;
 }

@@ -6,7 +6,7 @@
  *
  * For the controller (username equals options.controller):
  *   PUT /gleaner/v1/movers/<pod uid>     {"store":"...","repository":"<clusterName>/<namespace>",
- *       "password":"...","keys":["<id>",...],"write":true,"lock_holder":"...","budget":0} -> 204
+ *       "password":"...","keys":["<id>",...],"write":true,"lock":"...","budget":0} -> 204
  *       in memory only; forgotten after an hour unless sent again. For a store on S3 instead of
  *       "store": "s3":{"endpoint":"...","bucket":"...","prefix":"...","region":"...",
  *       "lookup":"path"|"host"|"","ca":"<PEM>","access_key":"...","secret_key":"...",

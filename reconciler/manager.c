@@ -414,7 +414,7 @@ static int run(struct manager *m, struct options *o)
     uv_run(&m->loop, UV_RUN_DEFAULT);
     uv_loop_close(&m->loop);
     background_stop(m->cx.background);
-    backup_sessions_end(); /* their locks would stand in the way of a prune until they are stale */
+    backup_sessions_end();
     keyring_wipe();
     health_stop(health);
     kube_events_free(m->cx.events);

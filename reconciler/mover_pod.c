@@ -134,10 +134,10 @@ static json_t *pod_json(struct context *cx, struct arena *a, const struct mover_
     if (node && *node)
         set_place(pod_spec, node);
     const char *name = mover_pod_name(a, spec->direction, spec->owner_uid, spec->claim);
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s}, s:{s:s}}, s:o}", "apiVersion", "v1", "kind",
-                     "Pod", "metadata", "name", name, "namespace", spec->ns, "labels", MOVER_LABEL,
-                     spec->owner_uid, "annotations", MOVER_CLAIM_ANNOTATION, spec->claim, "spec",
-                     pod_spec);
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s}, s:{s:s, s:s*}}, s:o}", "apiVersion", "v1",
+                     "kind", "Pod", "metadata", "name", name, "namespace", spec->ns, "labels",
+                     MOVER_LABEL, spec->owner_uid, "annotations", MOVER_CLAIM_ANNOTATION,
+                     spec->claim, MOVER_LOCK_ANNOTATION, spec->lock, "spec", pod_spec);
 }
 
 /* An admission that says no will say it again: the reason is for people. */
@@ -309,7 +309,7 @@ void mover_pod_registration(const struct mover_pod_spec *spec, const char *uid,
                                         .keys = ret->keys,
                                         .key_text = o->mover_key_text,
                                         .write = spec->direction == MOVER_BACKUP,
-                                        .lock_holder = spec->lock_holder};
+                                        .lock = spec->lock};
     if (!place->folder)
         ret->mover.config = repository_sealed_config(o->repo);
 }
@@ -351,6 +351,14 @@ int mover_pod_step(struct context *cx, struct arena *a, const struct mover_pod_s
                        name, spec->claim);
     struct mover_pod m;
     observe(a, &pod, &m);
+    if (!streq(kube_annotation(a, &pod, MOVER_LOCK_ANNOTATION), spec->lock)) {
+        bool gone;
+        m.state = MOVER_WAITING;
+        m.why = "the one before it worked while the repository was not locked; it ends first";
+        m.age_ms = MAX(m.leaving_ms, 0);
+        *ret = m;
+        return mover_pod_remove(cx, a, spec->owner_uid, spec->ns, spec->claim, &gone, err);
+    }
     if ((m.state == MOVER_WAITING || m.state == MOVER_RUNNING) &&
         enlist(cx, a, spec, pod.uid, gateway, ca, err) < 0)
         return -1;

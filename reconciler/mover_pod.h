@@ -15,6 +15,7 @@
 
 #define MOVER_LABEL "gleaner.dev/mover"
 #define MOVER_CLAIM_ANNOTATION "gleaner.dev/claim"
+#define MOVER_LOCK_ANNOTATION "gleaner.dev/lock" /* the name of the lock that it was made under */
 
 enum {
     MOVER_DEADLINE_S = 24 * 60 * 60, /* activeDeadlineSeconds of the pod */
@@ -29,7 +30,7 @@ struct mover_pod_spec {
     const char *owner;          /* "Backup gleaner-system/nightly": for messages */
     const char *ns, *claim;     /* the claim; mounted read-only for MOVER_BACKUP */
     const struct opened *store; /* the namespace's repository: path and mover key are used */
-    const char *lock_holder;    /* lock_holder_name of the Backup's lock (MOVER_BACKUP) */
+    const char *lock;           /* lock_name of the Backup's lock (MOVER_BACKUP), or NULL */
     const char *node; /* run there; NULL: the node of a running consumer of the claim, if any */
     /* Hex id. MOVER_RESTORE: the tree that the volume shall equal; MOVER_BACKUP: the last backup's
      * tree of this claim, or NULL. */
@@ -66,8 +67,10 @@ struct mover_pod {
 
 /* Makes the pod unless it is there, registers it at the gateway, and says where it stands. One call
  * is one short step: call again after a second or two, or when the pod's watch fires. An ended pod
- * is not made again: remove it first. REFUSED: Pod Security or a quota forbids the pod, with what
- * to change; NOT_FOUND: no such claim or namespace; UNAVAILABLE: API server or gateway. */
+ * is not made again: remove it first. One that was made under a lock of another name is removed,
+ * and waited for: what it relied on may have been pruned while there was no lock. REFUSED: Pod
+ * Security or a quota forbids the pod, with what to change; NOT_FOUND: no such claim or namespace;
+ * UNAVAILABLE: API server or gateway. */
 int mover_pod_step(struct context *cx, struct arena *a, const struct mover_pod_spec *spec,
                    struct mover_pod *ret, struct err *err) must_check;
 

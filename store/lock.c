@@ -1,6 +1,7 @@
 #include "store/lock.h"
 
 #include "core/clock.h"
+#include "core/codec.h"
 #include "core/vec.h"
 #include "store/gojson.h"
 #include "store/limits.h"
@@ -11,6 +12,8 @@
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { MARK_HEX = 16 };
 
 struct lock {
     struct lock *next; /* in `held` */
@@ -185,7 +188,61 @@ static int remove_file(struct repository *repo, const struct store_id *id, struc
     return backend_remove(repository_backend(repo), &(struct backend_file){BACKEND_LOCK, *id}, err);
 }
 
+/* ---- lines ---- */
+
+/* Bears the name of a line: "LINE+MARK". */
+static bool is_of_a_line(const struct lock_info *info)
+{
+    str mark = str_of(info->username), line = str_cut(&mark, '+');
+    return !info->exclusive && line.n && mark.n == MARK_HEX;
+}
+
+/* Of the line that o names, in our own cluster. */
+static bool is_of_our_line(const struct lock_info *info, const struct lock_options *o)
+{
+    str host = str_of(info->hostname), name = str_of(info->username);
+    return o->line && is_of_a_line(info) && str_is(str_cut(&name, '+'), o->line) &&
+           str_is(str_cut(&host, '/'), o->cluster);
+}
+
+/* The name to be handed on, or NULL. */
+static const char *name_to_inherit(const struct lock_list *list, const struct lock_options *o)
+{
+    for (size_t i = 0; i < list->n; i++) {
+        if (is_of_our_line(&list->p[i], o))
+            return list->p[i].username;
+    }
+    return NULL;
+}
+
+/* list: what is there beside ours, which bears an inherited name. One who is alive all the same
+ * sees that its lock is gone. */
+static int succeed(const struct lock *l, const struct lock_options *o, const struct lock_list *list,
+                   struct err *err)
+{
+    bool there = false;
+    for (size_t i = 0; i < list->n; i++)
+        there |= is_of_our_line(&list->p[i], o) && streq(list->p[i].username, l->username);
+    if (!there)
+        return err_set(err, ERR_UNAVAILABLE,
+                       "the lock %s, which was to be taken over, was removed meanwhile; try again",
+                       l->username);
+    for (size_t i = 0; i < list->n; i++) {
+        /* One that stays is one lock too many: it is judged as such. */
+        if (is_of_our_line(&list->p[i], o))
+            (void)remove_file(l->repo, &list->p[i].id, NULL);
+    }
+    return 0;
+}
+
 /* ---- judging ---- */
+
+/* A lock of a line is waited for, whatever became of its holder: who works under it goes on, and
+ * the next of its line takes it over. */
+static bool is_awaited(const struct lock_info *info)
+{
+    return is_of_a_line(info) && info->seen_ms < LOCK_STALE_MS;
+}
 
 /* True if the holder is proven dead: only for locks of our own cluster, never for our own identity.
  */
@@ -199,7 +256,7 @@ static bool is_dead(const struct lock_info *info, const struct lock_options *o)
         return false;
     switch (o->judge(o->judge_ctx, namespace, pod, uid)) {
     case LOCK_HOLDER_TERMINATED:
-        return true;
+        return !is_awaited(info);
     case LOCK_HOLDER_VANISHED:
         return info->seen_ms >= LOCK_STALE_MS;
     case LOCK_HOLDER_UNKNOWN:
@@ -216,12 +273,13 @@ static int sweep(struct repository *repo, const struct lock_options *o, struct l
     size_t kept = 0;
     int removed = 0;
     for (size_t i = 0; i < list->n; i++) {
-        bool own = streq(list->p[i].hostname, o->hostname) && !may_be_held(&list->p[i]);
-        if (!own && !is_dead(&list->p[i], o)) {
-            list->p[kept++] = list->p[i];
+        const struct lock_info *info = &list->p[i];
+        bool own = streq(info->hostname, o->hostname) && !may_be_held(info) && !is_awaited(info);
+        if (is_of_our_line(info, o) || (!own && !is_dead(info, o))) {
+            list->p[kept++] = *info;
             continue;
         }
-        if (remove_file(repo, &list->p[i].id, err) < 0)
+        if (remove_file(repo, &info->id, err) < 0)
             return -1;
         removed++;
     }
@@ -229,18 +287,17 @@ static int sweep(struct repository *repo, const struct lock_options *o, struct l
     return removed;
 }
 
-/* ERR_BUSY if a living holder has a lock that ours may not stand beside. own: ours, once it is
- * written. */
+/* The locks beside ours. ERR_BUSY if a living holder has one that ours may not stand beside. own:
+ * ours, once it is written. */
 static int check_conflicts(struct repository *repo, const struct lock_options *o,
-                           const struct store_id *own, struct err *err)
+                           const struct store_id *own, struct arena *a, struct lock_list *ret_list,
+                           struct err *err)
 {
-    struct arena *a CLEANUP(arena_free_p) = arena_new();
-    struct lock_list list;
-    if (list_locks(repo, a, own, true, &list, err) < 0 ||
-        (o->sweep && !own && sweep(repo, o, &list, err) < 0))
+    if (list_locks(repo, a, own, true, ret_list, err) < 0 ||
+        (o->sweep && !own && sweep(repo, o, ret_list, err) < 0))
         return -1;
-    for (size_t i = 0; i < list.n; i++) {
-        const struct lock_info *info = &list.p[i];
+    for (size_t i = 0; i < ret_list->n; i++) {
+        const struct lock_info *info = &ret_list->p[i];
         if (!(o->exclusive || info->exclusive))
             continue;
         if (is_dead(info, o)) {
@@ -279,23 +336,42 @@ static void lock_free(struct lock *l)
 }
 DEFINE_CLEANUP(struct lock *, lock_free)
 
-int lock_acquire(struct repository *repo, const struct lock_options *o, struct lock **ret_lock,
-                 struct err *err)
+static struct lock *lock_new(struct repository *repo, const struct lock_options *o,
+                             const char *inherited)
 {
-    if (check_conflicts(repo, o, NULL, err) < 0)
-        return -1;
-    struct lock *l CLEANUP(lock_free_p) = xcalloc(1, sizeof *l);
+    struct lock *l = xcalloc(1, sizeof *l);
     pthread_mutex_init(&l->mutex, NULL);
     l->repo = repo;
     l->hostname = xstrdup(o->hostname ? o->hostname : "");
-    l->username = xstrdup(o->username ? o->username : "");
     l->exclusive = o->exclusive;
+    if (o->line && !inherited) {
+        struct buf name = {0};
+        char mark[MARK_HEX + 1];
+        random_token(mark, MARK_HEX / 2);
+        buf_printf(&name, "%s+%s", o->line, mark);
+        l->username = buf_take(&name);
+    } else {
+        l->username = xstrdup(inherited ? inherited : o->username ? o->username : "");
+    }
+    return l;
+}
+
+int lock_acquire(struct repository *repo, const struct lock_options *o, struct lock **ret_lock,
+                 struct err *err)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct lock_list before, beside;
+    if (check_conflicts(repo, o, NULL, a, &before, err) < 0)
+        return -1;
+    const char *inherited = name_to_inherit(&before, o);
+    struct lock *l CLEANUP(lock_free_p) = lock_new(repo, o, inherited);
     if (write_lock(l, err) < 0)
         return -1;
     wait_ms(o->settle_ms ? o->settle_ms : LOCK_SETTLE_MS);
     /* The lists of snapshots and indexes that follow are of a time when the lock is there. */
     if (backend_foresee(repository_backend(repo), err) < 0 ||
-        check_conflicts(repo, o, &l->id, err) < 0) {
+        check_conflicts(repo, o, &l->id, a, &beside, err) < 0 ||
+        (inherited && succeed(l, o, &beside, err) < 0)) {
         (void)remove_file(repo, &l->id, NULL);
         return -1;
     }
@@ -328,12 +404,12 @@ static int check_age(struct lock *l, struct err *err)
     return 0;
 }
 
-static int check_file(struct lock *l, struct err *err)
+static int check_file(struct lock *l, const struct store_id *id, struct err *err)
 {
     uint64_t size;
     struct err why = {0};
-    if (backend_stat(repository_backend(l->repo), &(struct backend_file){BACKEND_LOCK, l->id},
-                     &size, &why) == 0)
+    if (backend_stat(repository_backend(l->repo), &(struct backend_file){BACKEND_LOCK, *id}, &size,
+                     &why) == 0)
         return 0;
     if (why.kind == ERR_NOT_FOUND)
         return lose(l, "somebody removed its file", err);
@@ -342,14 +418,26 @@ static int check_file(struct lock *l, struct err *err)
     return -1;
 }
 
+/* The old file is looked for once the new one is there: had it been removed before, somebody could
+ * have locked, and pruned, in between. */
 static int refresh(struct lock *l, struct err *err)
 {
     struct store_id old = l->id;
-    if (check_age(l, err) < 0 || check_file(l, err) < 0 || write_lock(l, err) < 0)
+    int64_t wall = l->refreshed_wall_ms, boot = l->refreshed_boot_ms;
+    if (check_age(l, err) < 0 || write_lock(l, err) < 0)
         return -1;
-    /* A file that stays behind is one lock too many, of this holder: it is judged as such. */
-    (void)remove_file(l->repo, &old, NULL);
-    return 0;
+    if (check_file(l, &old, err) == 0) {
+        /* A file that stays behind is one lock too many, of this holder: it is judged as such. */
+        (void)remove_file(l->repo, &old, NULL);
+        return 0;
+    }
+    (void)remove_file(l->repo, &l->id, NULL);
+    pthread_mutex_lock(&held.mutex);
+    l->id = old;
+    pthread_mutex_unlock(&held.mutex);
+    l->refreshed_wall_ms = wall;
+    l->refreshed_boot_ms = boot;
+    return -1;
 }
 
 int lock_refresh(struct lock *lock, struct err *err)
@@ -366,7 +454,7 @@ int lock_confirm(void *ctx, struct err *err)
     pthread_mutex_lock(&lock->mutex);
     int r = check_age(lock, err);
     if (r == 0)
-        r = check_file(lock, err);
+        r = check_file(lock, &lock->id, err);
     pthread_mutex_unlock(&lock->mutex);
     return r;
 }
@@ -378,6 +466,17 @@ int lock_release(struct lock *lock, struct err *err)
     int r = remove_file(lock->repo, &lock->id, err);
     lock_free(lock);
     return r;
+}
+
+void lock_leave(struct lock *lock)
+{
+    if (lock)
+        lock_free(lock);
+}
+
+const char *lock_name(const struct lock *lock)
+{
+    return lock->username;
 }
 
 const struct store_id *lock_id(const struct lock *lock)
@@ -393,31 +492,18 @@ bool lock_refresh_due(struct lock *lock)
     return due;
 }
 
-static void add_holder(struct buf *out, const char *username, const char *hostname)
+int lock_confirm_name(struct repository *repo, const char *name, struct err *err)
 {
-    buf_printf(out, "%s%s%s", username, *username ? "@" : "", hostname);
-}
-
-void lock_holder_name(struct buf *out, const struct lock_options *o)
-{
-    add_holder(out, o->username ? o->username : "", o->hostname);
-}
-
-int lock_confirm_holder(struct repository *repo, const char *holder, struct err *err)
-{
-    struct buf name CLEANUP(buf_free) = {0};
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
     if (list_locks(repo, a, NULL, false, &list, err) < 0)
         return -1;
     for (size_t i = 0; i < list.n; i++) {
         const struct lock_info *info = &list.p[i];
-        buf_reset(&name);
-        add_holder(&name, info->username, info->hostname);
-        if (streq(name.p, holder) && !info->exclusive && info->seen_ms < LOCK_STOP_MS)
+        if (streq(info->username, name) && !info->exclusive && info->seen_ms < LOCK_STOP_MS)
             return 0;
     }
-    return err_set(err, ERR_GONE, "the repository has no fresh lock of %s", holder);
+    return err_set(err, ERR_GONE, "the repository has no fresh lock of %s", name);
 }
 
 int lock_sweep(struct repository *repo, const struct lock_options *options, struct err *err)

@@ -48,6 +48,7 @@ struct lock_options {
     bool exclusive;
     const char *hostname; /* our identity, or any host name */
     const char *username; /* may be NULL */
+    const char *line;     /* instead of username, see below; may be NULL, has no '+' */
     const char *cluster;  /* our cluster's name; NULL: judge nobody */
     lock_judge_fn *judge; /* may be NULL */
     void *judge_ctx;
@@ -55,6 +56,14 @@ struct lock_options {
     bool sweep;         /* lock_acquire does as lock_sweep first, with the same list */
 };
 
+/* Lines. Who works under the lock of a process and may outlive it (a mover: the controller's) must
+ * know that the repository was locked all the while, or what it relies on may have been pruned. So
+ * such a lock has a name, "LINE+MARK", as its user name. Where a lock of the line and of our
+ * cluster is there before ours is written, and is there still afterwards, ours takes over its name
+ * and removes it: nobody can have locked exclusively meanwhile. Else the mark is a new one. While
+ * there is a lock of the name that a work began under, the repository was never without one.
+ *
+ * Locks of lines are nobody's left-overs before they were seen for LOCK_STALE_MS. */
 struct lock;
 
 /* Lists the locks, writes ours, waits settle_ms, lists again. ERR_BUSY names the holder of a
@@ -64,8 +73,8 @@ struct lock;
 int lock_acquire(struct repository *repo, const struct lock_options *options,
                  struct lock **ret_lock, struct err *err) must_check;
 
-/* Writes a new lock file and removes the old one; call it every LOCK_REFRESH_MS. After LOCK_STOP_MS
- * without success the lock is lost for good: ERR_GONE, now and from then on. */
+/* Writes a new lock file and removes the old one; call it every LOCK_REFRESH_MS. ERR_GONE, now and
+ * from then on, if somebody removed the old one, or after LOCK_STOP_MS without success. */
 int lock_refresh(struct lock *lock, struct err *err) must_check;
 
 /* That we may go on writing: the last refresh is younger than LOCK_STOP_MS and our lock file is
@@ -76,8 +85,12 @@ int lock_confirm(void *lock, struct err *err) must_check;
 /* Removes our lock file and frees the lock, also on failure. NULL is success. */
 int lock_release(struct lock *lock, struct err *err);
 
+/* Frees the lock and leaves its file for the next of its line. NULL is nothing. */
+void lock_leave(struct lock *lock);
+
 const struct store_id *lock_id(const struct lock *lock);
-bool lock_refresh_due(struct lock *lock); /* LOCK_REFRESH_MS after the last success */
+const char *lock_name(const struct lock *lock); /* its user name; lives as long as the lock */
+bool lock_refresh_due(struct lock *lock);       /* LOCK_REFRESH_MS after the last success */
 
 /* All locks that can be read, in the arena. */
 struct lock_list {
@@ -87,17 +100,14 @@ struct lock_list {
 int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *ret_list,
                   struct err *err) must_check;
 
-/* Appends what lock_confirm_holder knows a lock by: "username@hostname", or the host name alone
- * where there is no user name. Locks of one process that shall be told apart have user names. */
-void lock_holder_name(struct buf *out, const struct lock_options *options);
-
-/* For a writer that works under another process's lock: that a shared lock of this holder is there
- * and has not been seen unchanged for LOCK_STOP_MS. ERR_GONE. */
-int lock_confirm_holder(struct repository *repo, const char *holder, struct err *err) must_check;
+/* For a writer that works under another process's lock: that a shared lock of this name (lock_name)
+ * is there and has not been seen unchanged for LOCK_STOP_MS. ERR_GONE. */
+int lock_confirm_name(struct repository *repo, const char *name, struct err *err) must_check;
 
 /* Removes lock files of our own cluster whose holder is proven dead, and those of our own identity
  * that this process does not hold, which an earlier process of this pod left; how many. Never
- * another's. options->hostname must be a lock_identity: on a host name others may live. */
+ * another's, nor one of options->line. options->hostname must be a lock_identity: on a host name
+ * others may live. */
 int lock_sweep(struct repository *repo, const struct lock_options *options, struct err *err)
     must_check;
 

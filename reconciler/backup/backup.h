@@ -58,7 +58,6 @@ struct session {
     struct opened opened;
     struct lock *lock;
     int64_t confirmed_ms; /* boot time: when the lock was there for sure */
-    char *holder;         /* the lock's, see lock_holder_name */
     /* From the list of snapshots that was made once the lock was there: nobody else writes a
      * snapshot of this Backup meanwhile. */
     bool has_last;
@@ -66,6 +65,8 @@ struct session {
     struct backup_written written;
     /* The lock was there before any mover was: nobody can have pruned what they stored. */
     bool since_plan;
+    bool stored;    /* movers store, or have stored, what no snapshot names yet */
+    bool leave;     /* the lock stays at the session's end */
     unsigned users; /* reconciles that work with it now; under the list's mutex, as is: */
     bool ending;    /* freed by the last of them */
 };
@@ -105,7 +106,11 @@ int backup_look_at_snapshots(struct backup_run *b, struct session *s, struct err
 /* Both: gives back this run's use and ends the session. */
 void backup_session_close(struct backup_run *b);
 
-/* For the end of the process: all of them. */
+/* So too, but the lock stays for the next session of the Backup if something was stored under it.
+ */
+void backup_session_leave(struct backup_run *b);
+
+/* For the end of the process: all of them. Locks that something was stored under stay. */
 void backup_sessions_end(void);
 
 /* Refreshes the lock if that is due. GONE: it is lost. */

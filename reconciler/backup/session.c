@@ -27,9 +27,11 @@ static struct session *session_use(const char *uid)
 static void session_free(struct session *s)
 {
     /* A lock that cannot be removed is refreshed by nobody and dies by its age. */
-    (void)!lock_release(s->lock, NULL);
+    if (s->leave)
+        lock_leave(s->lock);
+    else
+        (void)!lock_release(s->lock, NULL);
     store_close(&s->opened);
-    free_p(&s->holder);
     free_p(&s);
 }
 
@@ -77,6 +79,13 @@ void backup_session_close(struct backup_run *b)
     backup_session_end(b->uid);
 }
 
+void backup_session_leave(struct backup_run *b)
+{
+    if (b->session)
+        b->session->leave = b->session->stored;
+    backup_session_close(b);
+}
+
 size_t backup_session_uids(struct arena *a, const char ***ret)
 {
     size_t n = 0;
@@ -100,6 +109,7 @@ void backup_sessions_end(void)
     pthread_mutex_unlock(&sessions_lock);
     while (s) {
         struct session *next = s->next;
+        s->leave = s->stored;
         session_free(s);
         s = next;
     }
@@ -126,19 +136,12 @@ int backup_look_at_snapshots(struct backup_run *b, struct session *s, struct err
     return 0;
 }
 
-/* Its movers write under this lock, and under no other of this process: it has a name of its own.
- */
-static struct lock_options lock_options(struct backup_run *b)
-{
-    struct lock_options options = store_lock_options(b->cx, b->a);
-    options.username = arena_printf(b->a, "backup-%s", b->uid);
-    return options;
-}
-
-/* First the lock: what is listed after it stays there. Then snapshots, and the index after them. */
+/* First the lock: what is listed after it stays there. Then snapshots, and the index after them.
+ * Its movers write under this lock, and under no other of this process. */
 static int session_open(struct backup_run *b, struct session *s, struct err *err)
 {
-    struct lock_options options = lock_options(b);
+    struct lock_options options = store_lock_options(b->cx, b->a);
+    options.line = arena_printf(b->a, "backup-%s", b->uid);
     if (store_open(b->cx, b->a, status_text(&b->st, "store"), status_text(&b->st, "namespace"),
                    true, &s->opened, err) < 0 ||
         store_may_write(&s->opened, err) < 0)
@@ -155,12 +158,9 @@ static int session_open(struct backup_run *b, struct session *s, struct err *err
 static int session_new(struct backup_run *b, struct session **ret, struct err *err)
 {
     struct session *s = xcalloc(1, sizeof *s);
-    struct lock_options options = lock_options(b);
-    struct buf holder = {0};
-    lock_holder_name(&holder, &options);
     snprintf(s->uid, sizeof s->uid, "%s", b->uid);
-    s->holder = buf_take(&holder);
     s->since_plan = streq(status_text(&b->st, "phase"), "Plan");
+    s->stored = !s->since_plan;
     if (session_open(b, s, err) < 0) {
         session_free(s);
         return -1;
@@ -196,12 +196,16 @@ int backup_session(struct backup_run *b, struct err *err)
         b->session = session_use(b->uid);
     if (!b->session && session_new(b, &b->session, err) < 0)
         return -1;
-    if (backup_keep_lock(b->cx, b->session, err) == 0 && confirm_if_due(b->session, err) == 0)
+    struct err why;
+    if (backup_keep_lock(b->cx, b->session, &why) == 0 && confirm_if_due(b->session, &why) == 0)
         return 0;
-    /* Lost: the next look takes a new one. What movers stored meanwhile is in the index, or is not.
-     */
-    backup_session_close(b);
-    if (err && err->kind == ERR_GONE)
-        err->kind = ERR_UNAVAILABLE;
+    /* Lost: the next look takes a new one, which follows this one if its file is there after all.
+     * What movers stored meanwhile is in the index, or is not. */
+    if (why.kind == ERR_GONE) {
+        backup_session_leave(b);
+        why.kind = ERR_UNAVAILABLE;
+    }
+    if (err)
+        *err = why;
     return -1;
 }

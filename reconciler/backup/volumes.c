@@ -254,7 +254,7 @@ static int row_step(struct backup_run *b, json_t *row, const char *claim, struct
                                   .ns = status_text(&b->st, "namespace"),
                                   .claim = claim,
                                   .store = &b->session->opened,
-                                  .lock_holder = b->session->holder,
+                                  .lock = lock_name(b->session->lock),
                                   .tree = backup_last_tree(b, claim)};
     struct err why;
     if (mover_pod_step(b->cx, b->a, &spec, m, &why) == 0)
@@ -274,6 +274,7 @@ static int claim_step(struct backup_run *b, json_t *row, const char *claim, stru
     struct mover_pod m;
     if (row_begin(b, row, claim, err) < 0)
         return -1;
+    b->session->stored = true;
     int r = row_step(b, row, claim, &m, err);
     if (r != 0)
         return r < 0 ? -1 : BACKUP_WAIT;

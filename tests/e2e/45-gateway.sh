@@ -47,7 +47,7 @@ register() { # NAMESPACE POD WRITE
     uid=$(kubectl -n "$1" get pod "$2" -o jsonpath='{.metadata.uid}')
     key=$(ls "$store/c/$1/keys")
     answers 204 PUT "/gleaner/v1/movers/$uid" controller --data-binary @- <<X
-{"store":"gateway-test","repository":"c/$1","password":"a tenant's password","keys":["$key"],"write":$3,"lock_holder":"nobody"}
+{"store":"gateway-test","repository":"c/$1","password":"a tenant's password","keys":["$key"],"write":$3,"lock":"nobody"}
 X
 }
 

@@ -45,7 +45,7 @@ static void try_registration(str text)
     struct registration r = {0};
     struct err err;
     if (registration_parse(text, &r, &err) == 0 &&
-        (!*r.password || r.keys_n == 0 || strstr(r.store, "..") || (r.write && !*r.lock_holder)))
+        (!*r.password || r.keys_n == 0 || strstr(r.store, "..") || (r.write && !*r.lock)))
         abort();
     registration_free(&r);
 }

@@ -11,6 +11,9 @@
 #include "fake_child.h"
 #include "kube/types.h"
 #include "reconciler/backup/backup.h"
+#include "reconciler/gateway_setup.h"
+#include "reconciler/mover_pod.h"
+#include "mover/report.h"
 #include "reconciler/store/lock.h"
 #include "store/snapshot.h"
 #include "store/tree.h"
@@ -325,13 +328,13 @@ static void test_session_in_use(void **state)
     struct lock *other;
     assert_int_equal(store_open(&cx, a, "local", "app", false, &o, &err), 0);
     assert_int_equal(store_lock(&cx, a, &o, false, &other, &err), 0);
-    const char *holder = arena_strdup(a, run.session->holder);
-    assert_int_equal(lock_confirm_holder(o.repo, holder, &err), 0);
+    const char *name = arena_strdup(a, lock_name(run.session->lock));
+    assert_int_equal(lock_confirm_name(o.repo, name, &err), 0);
     assert_int_equal(count_files(b.folder, "locks"), 2);
     assert_int_equal(lock_confirm(run.session->lock, &err), 0);
     backup_session_give(&run);
     assert_null(run.session);
-    assert_int_equal(lock_confirm_holder(o.repo, holder, &err), -1);
+    assert_int_equal(lock_confirm_name(o.repo, name, &err), -1);
     assert_int_equal(err.kind, ERR_GONE);
     assert_int_equal(lock_release(other, &err), 0);
     assert_int_equal(count_files(b.folder, "locks"), 0);
@@ -408,6 +411,99 @@ static void test_no_snapshot_of_what_was_pruned(void **state)
     assert_int_equal(count_files(b.folder, "snapshots"), 0);
     assert_int_equal(count_files(b.folder, "locks"), 0);
     bench_down(&b);
+}
+
+static json_t *metadata(const char *name, const char *ns)
+{
+    return json_pack("{s:s, s:s}", "name", name, "namespace", ns);
+}
+
+/* A mover that ended well while its Backup had no controller. under: the name of its lock. */
+static void put_mover(const struct bench *b, struct kube *k, struct arena *a, const char *under)
+{
+    struct mover_report report = {.verb = "backup", .has_tree = true, .tree = {{7}}};
+    struct buf said CLEANUP(buf_free) = {0}, text CLEANUP(buf_free) = {0};
+    struct err err;
+    mover_report_encode(&report, &said);
+    json_t *pod = metadata(mover_pod_name(a, MOVER_BACKUP, "backup-1", "data"), "app");
+    json_object_set_new(pod, "uid", json_string("mover-1"));
+    json_object_set_new(pod, "labels", json_pack("{s:s}", MOVER_LABEL, "backup-1"));
+    json_object_set_new(
+        pod, "annotations",
+        json_pack("{s:s, s:s}", MOVER_CLAIM_ANNOTATION, "data", MOVER_LOCK_ANNOTATION, under));
+    json_t *objects CLEANUP_JSON = json_pack(
+        "[{s:s, s:s, s:o, s:{s:s}}, {s:s, s:s, s:o, s:{s:s, s:[{s:{s:{s:i, s:s}}}]}}]",
+        "apiVersion", "v1", "kind", "Service", "metadata",
+        metadata(GATEWAY_SERVICE, "gleaner-system"), "spec", "clusterIP", "127.0.0.1", "apiVersion",
+        "v1", "kind", "Pod", "metadata", pod, "status", "phase", "Succeeded", "containerStatuses",
+        "state", "terminated", "exitCode", 0, "message", said.p);
+    assert_non_null(objects);
+    json_print(&text, objects);
+    fake_post(b->fake, "objects", text.p);
+    assert_int_equal(
+        kube_patch(k, a, &KUBE_BACKUP, "gleaner-system", "one", KUBE_PATCH_MERGE,
+                   STR("{\"status\":{\"phase\":\"Volumes\",\"store\":\"local\",\"namespace\":"
+                       "\"app\",\"volumes\":[{\"claim\":\"data\",\"phase\":\"Running\"}]}}"),
+                   &(struct kube_write){.subresource = "status"}, NULL, &err),
+        0);
+}
+
+static bool mover_is_there(struct kube *k, struct arena *a)
+{
+    struct kube_object pod;
+    struct err err;
+    if (kube_get(k, a, &KUBE_POD, "app", mover_pod_name(a, MOVER_BACKUP, "backup-1", "data"), &pod,
+                 &err) == 0)
+        return true;
+    assert_int_equal(err.kind, ERR_NOT_FOUND);
+    return false;
+}
+
+/* What a mover stored that outlived its controller counts if the repository was locked all the
+ * while. If it was not, what it relies on may have been pruned: it is made anew, and no try
+ * counted.
+ */
+static void test_mover_outlives_the_lock(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    for (int cut = 0; cut <= 1; cut++) {
+        struct bench b;
+        bench_up(&b);
+        struct kube *k = fake_client(b.fake);
+        struct context cx = context_of(&b, k), before = cx;
+        struct opened o CLEANUP(store_close) = {0};
+        struct outcome out;
+        struct lock *lock;
+        struct err err;
+        before.instance = "before", before.instance_uid = "pod-0";
+        struct lock_options options = store_lock_options(&before, a);
+        options.line = "backup-backup-1";
+        assert_int_equal(store_open(&cx, a, "local", "app", true, &o, &err), 0);
+        assert_int_equal(lock_acquire(o.repo, &options, &lock, &err), 0);
+        const char *name = arena_strdup(a, lock_name(lock));
+        if (cut)
+            assert_int_equal(lock_release(lock, &err), 0);
+        else
+            lock_leave(lock);
+        put_mover(&b, k, a, name);
+        assert_int_equal(gateway_setup(&cx, &err), 0);
+        assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &out, &err), 0);
+        assert_int_equal(out.what, OUTCOME_AFTER);
+        assert_int_equal(mover_is_there(k, a), !cut);
+        assert_int_equal(count_files(b.folder, "locks"), 1);
+        struct status st CLEANUP(status_free) = {0};
+        assert_int_equal(status_read(k, a, &KUBE_BACKUP, "gleaner-system", "one", &st, &err), 0);
+        json_t *row = json_array_get(json_object_get(st.now, "volumes"), 0);
+        assert_string_equal(json_text_at(row, "phase", NULL), cut ? "Running" : "Completed");
+        assert_null(json_object_get(row, "tries"));
+        /* The next controller's lock goes on with the name, and stays when that one ends too. */
+        backup_sessions_end();
+        assert_int_equal(lock_confirm_name(o.repo, name, &err), cut ? -1 : 0);
+        assert_int_equal(count_files(b.folder, "locks"), 1);
+        kube_free(k);
+        bench_down(&b);
+    }
 }
 
 /* So does one of another target with content in the same namespace. One that was given up after it
@@ -515,6 +611,7 @@ int main(void)
         cmocka_unit_test(test_waits_for_a_restore),
         cmocka_unit_test(test_session_in_use),
         cmocka_unit_test(test_no_snapshot_of_what_was_pruned),
+        cmocka_unit_test(test_mover_outlives_the_lock),
         cmocka_unit_test(test_restore_of_another_target),
         cmocka_unit_test(test_schedule_makes_up_once),
         cmocka_unit_test(test_refused),

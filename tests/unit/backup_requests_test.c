@@ -276,7 +276,7 @@ static void play_mover(struct world_on_s3 *w, const char *name, struct mover_rep
     for (int looks = 0; looks < 5; looks++) { /* one each second */
         must(backup_session(&run, &err), &err);
         spec.store = &run.session->opened;
-        spec.lock_holder = run.session->holder;
+        spec.lock = lock_name(run.session->lock);
         spec.tree = backup_last_tree(&run, "data");
         register_mover(w, &spec);
         if (looks < 4)

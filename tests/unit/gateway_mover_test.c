@@ -160,7 +160,7 @@ static void a_volume_goes_there_and_back(void **state)
     struct world *w = *state;
     struct err err = {0};
     struct lock *lock = NULL;
-    struct lock_options options = {.hostname = HOLDER, .settle_ms = 1};
+    struct lock_options options = {.hostname = "h", .username = LOCK_NAME, .settle_ms = 1};
     pthread_t controller;
     mkdir(in(w, "volume"), 0750);
     mkdir(in(w, "volume/data"), 0755);

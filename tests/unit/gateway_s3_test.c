@@ -68,7 +68,7 @@ static int register_with(struct on_s3 *o, const char *access, bool write, const 
                               .key_text = key_text,
                               .config = config,
                               .write = write,
-                              .lock_holder = HOLDER};
+                              .lock = LOCK_NAME};
     return gateway_register(o->w->controller, &m, err);
 }
 
@@ -107,7 +107,7 @@ static void a_mover_writes_and_reads_a_bucket(void **state)
     struct store_id big, back;
     struct lock *lock;
     struct repository *repo = NULL;
-    struct lock_options holder = {.hostname = HOLDER, .settle_ms = 1};
+    struct lock_options holder = {.hostname = "h", .username = LOCK_NAME, .settle_ms = 1};
     struct buf blob = {0}, read = {0};
     must_register(o, "AKIDTEST", true);
     assert_int_equal(lock_acquire(o->repo, &holder, &lock, &err), 0);
@@ -323,7 +323,7 @@ static void what_others_write_is_seen_at_once(void **state)
     struct backend *b;
     struct repository *mine, *theirs;
     struct lock *lock;
-    struct lock_options options = {.hostname = HOLDER, .settle_ms = 1};
+    struct lock_options options = {.hostname = "h", .username = LOCK_NAME, .settle_ms = 1};
     struct backend_s3_options at = options_of(o, "AKIDTEST");
     at.prefix = "pre/abc/shop";
     assert_int_equal(backend_open_s3(&at, &b, &err), 0);

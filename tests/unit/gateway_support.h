@@ -31,7 +31,7 @@
 
 #define CONTROLLER "system:serviceaccount:gleaner-system:gleaner-controller"
 #define TENANT_PASSWORD "canary-tenant-password-8d1f"
-#define HOLDER "cluster/gleaner-system/controller-0/uid-1"
+#define LOCK_NAME "backup-1"
 
 /* ---- a cluster of one gateway and one repository ---- */
 
@@ -207,7 +207,7 @@ static inline void admit(struct world *w, const char *pod_uid, const char *repos
                               .password = TENANT_PASSWORD,
                               .keys = keys,
                               .write = write,
-                              .lock_holder = HOLDER,
+                              .lock = LOCK_NAME,
                               .budget = budget};
     if (gateway_register(w->controller, &m, &err) < 0)
         fail_msg("%s", err.msg);

@@ -20,7 +20,7 @@ static void registrations_are_checked(void **state)
     } cases[] = {
         {"{\"repository\":\"a/b\",\"password\":\"p\",\"keys\":[" ID "]}", true},
         {"{\"store\":\"x/y\",\"repository\":\"a/_cluster\",\"password\":\"p\",\"keys\":[" ID "],"
-         "\"write\":true,\"lock_holder\":\"h\",\"budget\":5}",
+         "\"write\":true,\"lock\":\"h\",\"budget\":5}",
          true},
         {"", false},
         {"[]", false},

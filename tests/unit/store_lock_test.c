@@ -132,14 +132,14 @@ static void test_conflicts(void **state)
 static void test_life(void **state)
 {
     struct fixture *f = *state;
-    struct lock_options o = {.hostname = "c/ns/pod/uid", .settle_ms = 1};
+    struct lock_options o = {.hostname = "c/ns/pod/uid", .username = "one", .settle_ms = 1};
     struct lock *lock;
     struct err err;
     check(lock_acquire(f->repo, &o, &lock, &err), &err);
     struct store_id first = *lock_id(lock);
     check(lock_confirm(lock, &err), &err);
-    check(lock_confirm_holder(f->repo, "c/ns/pod/uid", &err), &err);
-    refused(lock_confirm_holder(f->repo, "c/ns/pod/other", &err), &err, ERR_GONE);
+    check(lock_confirm_name(f->repo, "one", &err), &err);
+    refused(lock_confirm_name(f->repo, "on", &err), &err, ERR_GONE);
     boot_ms += LOCK_REFRESH_MS - 1;
     assert_false(lock_refresh_due(lock));
     boot_ms += 1;
@@ -150,9 +150,9 @@ static void test_life(void **state)
     assert_int_equal(count_locks(f), 1);
     boot_ms += LOCK_STOP_MS - 1;
     check(lock_confirm(lock, &err), &err);
-    check(lock_confirm_holder(f->repo, "c/ns/pod/uid", &err), &err);
+    check(lock_confirm_name(f->repo, "one", &err), &err);
     boot_ms += 1;
-    refused(lock_confirm_holder(f->repo, "c/ns/pod/uid", &err), &err, ERR_GONE);
+    refused(lock_confirm_name(f->repo, "one", &err), &err, ERR_GONE);
     refused(lock_confirm(lock, &err), &err, ERR_GONE);
     skew_ms = -LOCK_STOP_MS; /* a clock that is set back does not bring it to life again */
     refused(lock_refresh(lock, &err), &err, ERR_GONE);
@@ -166,7 +166,7 @@ static void test_life(void **state)
 }
 
 /* A process may hold several locks of one repository: what one of them allows, another does not. */
-static void test_holder_is_one_lock(void **state)
+static void test_name_is_one_lock(void **state)
 {
     struct fixture *f = *state;
     struct lock_options o = {.hostname = "c/ns/pod/uid", .username = "one", .settle_ms = 1};
@@ -175,16 +175,197 @@ static void test_holder_is_one_lock(void **state)
     check(lock_acquire(f->repo, &o, &one, &err), &err);
     o.username = "two";
     check(lock_acquire(f->repo, &o, &two, &err), &err);
-    check(lock_confirm_holder(f->repo, "one@c/ns/pod/uid", &err), &err);
+    check(lock_confirm_name(f->repo, "one", &err), &err);
     check(lock_release(one, &err), &err);
-    refused(lock_confirm_holder(f->repo, "one@c/ns/pod/uid", &err), &err, ERR_GONE);
-    check(lock_confirm_holder(f->repo, "two@c/ns/pod/uid", &err), &err);
+    refused(lock_confirm_name(f->repo, "one", &err), &err, ERR_GONE);
+    check(lock_confirm_name(f->repo, "two", &err), &err);
     check(lock_release(two, &err), &err);
     /* Nor is one under which things are removed a writer's. */
     o.exclusive = true;
     check(lock_acquire(f->repo, &o, &two, &err), &err);
-    refused(lock_confirm_holder(f->repo, "two@c/ns/pod/uid", &err), &err, ERR_GONE);
+    refused(lock_confirm_name(f->repo, "two", &err), &err, ERR_GONE);
     check(lock_release(two, &err), &err);
+}
+
+/* ---- lines ---- */
+
+/* A backend that loses a lock file of somebody as soon as another one is written. */
+struct loses {
+    struct backend base;
+    struct backend *inner;
+    struct store_id lost;
+};
+
+static int loses_save(struct backend *b, const struct backend_file *file, const void *p, size_t n,
+                      struct err *err)
+{
+    struct loses *l = (struct loses *)b;
+    check(backend_remove(l->inner, &(struct backend_file){BACKEND_LOCK, l->lost}, err), err);
+    return l->inner->ops->save(l->inner, file, p, n, err);
+}
+
+static int loses_load(struct backend *b, const struct backend_file *file, uint64_t offset, size_t n,
+                      size_t max, struct buf *out, struct err *err)
+{
+    struct backend *inner = ((struct loses *)b)->inner;
+    return inner->ops->load(inner, file, offset, n, max, out, err);
+}
+
+static int loses_list(struct backend *b, enum backend_type type, backend_list_fn *fn, void *ctx,
+                      struct err *err)
+{
+    return backend_list(((struct loses *)b)->inner, type, fn, ctx, err);
+}
+
+static int loses_remove(struct backend *b, const struct backend_file *file, struct err *err)
+{
+    return backend_remove(((struct loses *)b)->inner, file, err);
+}
+
+static int loses_stat(struct backend *b, const struct backend_file *file, uint64_t *ret_size,
+                      struct err *err)
+{
+    return backend_stat(((struct loses *)b)->inner, file, ret_size, err);
+}
+
+static const struct backend_ops loses_ops = {.name = "loses",
+                                             .save = loses_save,
+                                             .load = loses_load,
+                                             .list = loses_list,
+                                             .remove = loses_remove,
+                                             .stat = loses_stat};
+
+static struct lock *acquire(struct repository *repo, const struct lock_options *o)
+{
+    struct lock *lock;
+    struct err err;
+    check(lock_acquire(repo, o, &lock, &err), &err);
+    return lock;
+}
+
+static void test_line(void **state)
+{
+    struct fixture *f = *state;
+    enum lock_holder holder = LOCK_HOLDER_ALIVE;
+    struct lock_options first = {.hostname = "c/ns/pod/uid",
+                                 .line = "backup-1",
+                                 .settle_ms = 1,
+                                 .cluster = "c",
+                                 .judge = judge_as,
+                                 .judge_ctx = &holder,
+                                 .sweep = true};
+    struct lock_options next = first, other = first, elsewhere = first;
+    struct err err;
+    next.hostname = "c/ns/next/2";
+    other.line = "backup-2";
+    elsewhere.hostname = "d/ns/pod/uid", elsewhere.cluster = "d";
+    struct lock *a = acquire(f->repo, &first);
+    char name[64];
+    snprintf(name, sizeof name, "%s", lock_name(a));
+    assert_int_equal(strlen(name), strlen("backup-1+0123456789abcdef"));
+    check(lock_refresh(a, &err), &err);
+    assert_string_equal(lock_name(a), name);
+    check(lock_confirm_name(f->repo, name, &err), &err);
+    /* What another Backup or cluster takes is no heir to it. */
+    struct lock *b = acquire(f->repo, &other), *c = acquire(f->repo, &elsewhere);
+    assert_string_not_equal(lock_name(b), name);
+    assert_string_not_equal(lock_name(c), name);
+    check(lock_release(b, &err), &err);
+    check(lock_release(c, &err), &err);
+    assert_int_equal(count_locks(f), 1);
+    /* The next one, in another pod, takes it over; the first one sees that, should it live. */
+    b = acquire(f->repo, &next);
+    assert_string_equal(lock_name(b), name);
+    assert_int_equal(count_locks(f), 1);
+    refused(lock_confirm(a, &err), &err, ERR_GONE);
+    lock_leave(a);
+    /* So does one that follows an earlier process of its own pod, after any time. */
+    lock_leave(b);
+    boot_ms += 10 * LOCK_STALE_MS;
+    a = acquire(f->repo, &next);
+    assert_string_equal(lock_name(a), name);
+    assert_int_equal(count_locks(f), 1);
+    check(lock_release(a, &err), &err);
+    /* It is over. */
+    a = acquire(f->repo, &next);
+    assert_string_not_equal(lock_name(a), name);
+    check(lock_release(a, &err), &err);
+    assert_int_equal(count_locks(f), 0);
+}
+
+/* Somebody removes the lock that is to be taken over: who works under its name is not covered. */
+static void test_line_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    struct lock_options o = {
+        .hostname = "c/ns/pod/uid", .line = "backup-1", .settle_ms = 1, .cluster = "c"};
+    struct loses loses = {{&loses_ops}, f->backend, {{0}}};
+    struct repository *repo CLEANUP(repository_close_p) = NULL;
+    struct lock *a = acquire(f->repo, &o), *b;
+    struct err err;
+    char name[64];
+    snprintf(name, sizeof name, "%s", lock_name(a));
+    loses.lost = *lock_id(a);
+    lock_leave(a);
+    check(repository_open(&loses.base, "first", NULL, &repo, &err), &err);
+    refused(lock_acquire(repo, &o, &b, &err), &err, ERR_UNAVAILABLE);
+    assert_int_equal(count_locks(f), 0);
+    a = acquire(f->repo, &o);
+    assert_string_not_equal(lock_name(a), name);
+    check(lock_release(a, &err), &err);
+}
+
+/* The lock is removed just before a refresh writes the next: there was a time without one. */
+static void test_refresh_is_cut(void **state)
+{
+    struct fixture *f = *state;
+    struct lock_options o = {.hostname = "c/ns/pod/uid", .settle_ms = 1};
+    struct loses loses = {{&loses_ops}, f->backend, {{0}}};
+    struct repository *repo CLEANUP(repository_close_p) = NULL;
+    struct lock *other = acquire(f->repo, &o), *lock;
+    struct err err;
+    loses.lost = *lock_id(other);
+    lock_leave(other);
+    check(repository_open(&loses.base, "first", NULL, &repo, &err), &err);
+    check(lock_acquire(repo, &o, &lock, &err), &err);
+    assert_int_equal(count_locks(f), 1);
+    loses.lost = *lock_id(lock);
+    refused(lock_refresh(lock, &err), &err, ERR_GONE);
+    assert_int_equal(count_locks(f), 0);
+    refused(lock_confirm(lock, &err), &err, ERR_GONE);
+    check(lock_release(lock, &err), &err);
+}
+
+/* Movers may work under a lock whose holder has ended: no prune before its heir had its time. */
+static void test_line_is_awaited(void **state)
+{
+    struct fixture *f = *state;
+    enum lock_holder holder = LOCK_HOLDER_TERMINATED;
+    struct lock_options theirs = {
+        .hostname = "c/ns/pod/uid", .line = "backup-1", .settle_ms = 1, .cluster = "c"};
+    struct lock_options ours = {.hostname = "c/ns/me/9",
+                                .settle_ms = 1,
+                                .exclusive = true,
+                                .cluster = "c",
+                                .judge = judge_as,
+                                .judge_ctx = &holder,
+                                .sweep = true};
+    struct lock_options same_pod = {.hostname = "c/ns/pod/uid", .cluster = "c"};
+    struct lock *lock;
+    struct err err;
+    lock_leave(acquire(f->repo, &theirs));
+    refused(lock_acquire(f->repo, &ours, &lock, &err), &err, ERR_BUSY);
+    assert_int_equal(lock_sweep(f->repo, &same_pod, &err), 0);
+    boot_ms += LOCK_STALE_MS - 1;
+    refused(lock_acquire(f->repo, &ours, &lock, &err), &err, ERR_BUSY);
+    assert_int_equal(lock_sweep(f->repo, &same_pod, &err), 0);
+    boot_ms += 1;
+    check(lock_acquire(f->repo, &ours, &lock, &err), &err);
+    check(lock_release(lock, &err), &err);
+    lock_leave(acquire(f->repo, &theirs));
+    assert_int_equal(count_locks(f), 1);
+    boot_ms += LOCK_STALE_MS;
+    assert_int_equal(lock_sweep(f->repo, &same_pod, &err), 1);
 }
 
 /* ---- who is dead ---- */
@@ -353,7 +534,7 @@ static void test_wrong_clocks(void **state)
     static const int64_t wrong[] = {-DAY, -LOCK_STALE_MS, LOCK_STALE_MS, DAY};
     struct fixture *f = *state;
     enum lock_holder holder = LOCK_HOLDER_VANISHED;
-    struct lock_options theirs = {.hostname = "c/ns/pod/uid", .settle_ms = 1};
+    struct lock_options theirs = {.hostname = "c/ns/pod/uid", .username = "theirs", .settle_ms = 1};
     struct lock_options ours = {.hostname = "c/ns/me/9",
                                 .settle_ms = 1,
                                 .exclusive = true,
@@ -368,7 +549,7 @@ static void test_wrong_clocks(void **state)
         skew_ms = 0;
         refused(lock_acquire(f->repo, &ours, &lock, &err), &err, ERR_BUSY);
         assert_int_equal(lock_sweep(f->repo, &ours, &err), 0);
-        check(lock_confirm_holder(f->repo, "c/ns/pod/uid", &err), &err);
+        check(lock_confirm_name(f->repo, "theirs", &err), &err);
         /* It lives: a new file, which is not old either. */
         skew_ms = wrong[i];
         boot_ms += LOCK_STALE_MS / 2;
@@ -560,9 +741,19 @@ static void test_beside_prune(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_conflicts),          TEST_CLOCK(test_life), TEST(test_holder_is_one_lock),
-        TEST_CLOCK(test_judging),      TEST(test_sweep),      TEST_CLOCK(test_wrong_clocks),
-        TEST_CLOCK(test_clock_is_set), TEST(test_slow_store), TEST(test_beside_backup),
+        TEST(test_conflicts),
+        TEST_CLOCK(test_life),
+        TEST(test_name_is_one_lock),
+        TEST_CLOCK(test_line),
+        TEST(test_line_is_cut),
+        TEST(test_refresh_is_cut),
+        TEST_CLOCK(test_line_is_awaited),
+        TEST_CLOCK(test_judging),
+        TEST(test_sweep),
+        TEST_CLOCK(test_wrong_clocks),
+        TEST_CLOCK(test_clock_is_set),
+        TEST(test_slow_store),
+        TEST(test_beside_backup),
         TEST(test_beside_prune),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
