@@ -43,6 +43,7 @@ void restic_actor_begin(struct actor *a, const char *path)
     backups = 0;
     setenv("RESTIC_PASSWORD", "first", 1);
     rest_server_start(&unused);
+    pthread_mutex_lock(&server.lock);
     backend_close(server.files);
     snprintf(folder, sizeof folder, "%s", path);
     if (backend_open_local(folder, &server.files, &err) < 0)
@@ -50,6 +51,7 @@ void restic_actor_begin(struct actor *a, const char *path)
     server.basic = "password";
     server.begins = begins;
     server.ends = ends;
+    pthread_mutex_unlock(&server.lock);
 }
 
 void restic_actor_end(void)

@@ -203,7 +203,8 @@ static void deleted_after_clear_it_stays_held(void **state)
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct freeing f = {k, a, 0};
     struct err err = {0};
-    assert_int_equal(holds_each(k, a, free_one, &f, &err), 0);
+    if (holds_each(k, a, free_one, &f, &err) < 0)
+        fail_msg("%s", err.msg);
     assert_int_equal(f.n, 2);
     assert_free(fake);
     fake_stop(fake);

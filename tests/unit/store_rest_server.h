@@ -163,13 +163,17 @@ static inline enum MHD_Result handle(void *cls, struct MHD_Connection *c, const 
         *upload_n = 0;
         return MHD_YES;
     }
-    if (server.begins && !server.begins(method, url))
+    pthread_mutex_lock(&server.lock); /* begins may wait, and is called without it */
+    bool (*begins)(const char *, const char *) = server.begins;
+    void (*ends)(void) = server.ends;
+    pthread_mutex_unlock(&server.lock);
+    if (begins && !begins(method, url))
         return MHD_NO;
     pthread_mutex_lock(&server.lock);
     enum MHD_Result r = serve(c, url, method, body);
     pthread_mutex_unlock(&server.lock);
-    if (server.ends)
-        server.ends();
+    if (ends)
+        ends();
     return r;
 }
 
