@@ -9,6 +9,7 @@
 #include "cli/repo.h"
 #include "core/clock.h"
 #include "mover/archive.h"
+#include "mover/root.h"
 #include "store/snapshot.h"
 #include "store/synthetic.h"
 #include "store/verify.h"
@@ -48,6 +49,33 @@ static void print_problems(const char *path, const struct mover_report *report)
                 (unsigned long long)(report->problems - report->first_n));
 }
 
+/* As the mover does it: a read for a backup makes no new time. */
+static struct node node_of(const struct stat *st)
+{
+    return (struct node){.mode = node_mode_from_posix(st->st_mode),
+                         .mtime = st->st_mtim,
+                         .atime = st->st_mtim,
+                         .ctime = st->st_ctim,
+                         .uid = st->st_uid,
+                         .gid = st->st_gid,
+                         .inode = st->st_ino};
+}
+
+/* The directories above it. One that cannot be looked at is as all that are made. */
+static int add_parents(struct saving *w, const char *path, struct err *err)
+{
+    for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
+        const char *parent = arena_strndup(w->a, path, (size_t)(at - path));
+        struct stat st;
+        if (stat(parent, &st) < 0)
+            continue;
+        struct node like = node_of(&st);
+        if (synthetic_add_dir(w->root, parent, &like, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int save_directory(struct saving *w, const char *path, struct err *err)
 {
     int fd CLEANUP(close_p) = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -67,7 +95,13 @@ static int save_directory(struct saving *w, const char *path, struct err *err)
     w->snapshot.summary.total_bytes_processed += report.bytes;
     w->snapshot.summary.files_unmodified += report.kept;
     w->snapshot.summary.data_added += report.moved;
-    return synthetic_graft(w->root, path, &report.tree, st.st_mode, st.st_mtim.tv_sec, err);
+    struct node like = node_of(&st), root;
+    if (root_parse(report.root, w->a, &root)) {
+        like.xattrs = root.xattrs;
+        like.xattrs_n = root.xattrs_n;
+    }
+    return add_parents(w, path, err) < 0 ? -1
+                                         : synthetic_graft(w->root, path, &report.tree, &like, err);
 }
 
 static int save_all(struct saving *w, struct store_id *ret, struct err *err)

@@ -10,10 +10,10 @@
 struct item {
     char *name;
     enum { ITEM_DIR, ITEM_FILE, ITEM_GRAFT } kind;
-    int64_t mtime;
+    int64_t mtime; /* of a file, as is: */
     uint64_t size;
-    uint32_t mode;
-    struct store_id tree; /* of a graft */
+    const struct node *like; /* of the others; NULL: as all */
+    struct store_id tree;    /* of a graft */
     struct store_ids content;
     struct {
         struct item **p;
@@ -25,6 +25,7 @@ struct synthetic {
     struct repository *repo;
     struct stream_saver *saver;
     int64_t dir_time;
+    struct arena *likes;
     struct item root;
 };
 
@@ -34,6 +35,7 @@ struct synthetic *synthetic_new(struct repository *repo, int64_t dir_time)
     s->repo = repo;
     s->saver = stream_saver_new(repo);
     s->dir_time = dir_time;
+    s->likes = arena_new();
     return s;
 }
 
@@ -55,6 +57,7 @@ void synthetic_free(struct synthetic *s)
         return;
     free_children(&s->root);
     stream_saver_free(s->saver);
+    arena_free(s->likes);
     free(s);
 }
 
@@ -139,14 +142,41 @@ int synthetic_add(struct synthetic *s, const char *path, const void *p, size_t n
     return 0;
 }
 
-int synthetic_add_dir(struct synthetic *s, const char *path, struct err *err)
+static const struct node *copy_of(struct arena *a, const struct node *like)
+{
+    if (!like)
+        return NULL;
+    struct node *copy = arena_alloc(a, sizeof *copy);
+    struct node_xattr *xattrs = arena_alloc(a, like->xattrs_n * sizeof *xattrs);
+    for (size_t i = 0; i < like->xattrs_n; i++)
+        xattrs[i] = (struct node_xattr){arena_str(a, like->xattrs[i].name),
+                                        arena_str(a, like->xattrs[i].value)};
+    *copy = (struct node){.mode = like->mode,
+                          .mtime = like->mtime,
+                          .atime = like->atime,
+                          .ctime = like->ctime,
+                          .uid = like->uid,
+                          .gid = like->gid,
+                          .user = arena_str(a, like->user),
+                          .group = arena_str(a, like->group),
+                          .inode = like->inode,
+                          .xattrs = xattrs,
+                          .xattrs_n = like->xattrs_n};
+    return copy;
+}
+
+int synthetic_add_dir(struct synthetic *s, const char *path, const struct node *like,
+                      struct err *err)
 {
     struct item *item;
-    return make_item(s, path, true, &item, err);
+    if (make_item(s, path, true, &item, err) < 0)
+        return -1;
+    item->like = copy_of(s->likes, like);
+    return 0;
 }
 
 int synthetic_graft(struct synthetic *s, const char *path, const struct store_id *tree,
-                    uint32_t st_mode, int64_t mtime, struct err *err)
+                    const struct node *like, struct err *err)
 {
     struct item *item;
     if (!repository_has_blob(s->repo, BLOB_TREE, tree, NULL)) {
@@ -158,8 +188,7 @@ int synthetic_graft(struct synthetic *s, const char *path, const struct store_id
         return -1;
     item->kind = ITEM_GRAFT;
     item->tree = *tree;
-    item->mode = st_mode & 07777;
-    item->mtime = mtime;
+    item->like = copy_of(s->likes, like);
     return 0;
 }
 
@@ -169,8 +198,12 @@ static int save_dir(struct synthetic *s, struct item *dir, int depth, struct sto
 static int add_child(struct synthetic *s, struct tree_writer *w, struct item *c, int depth,
                      struct err *err)
 {
-    struct timespec t = {c->kind == ITEM_DIR ? s->dir_time : c->mtime, 0};
-    struct node node = {.name = str_of(c->name), .mtime = t, .atime = t, .ctime = t};
+    struct timespec t = {c->kind == ITEM_FILE ? c->mtime : s->dir_time, 0};
+    struct node node = {
+        .mode = node_mode_from_posix(S_IFDIR | 0700), .mtime = t, .atime = t, .ctime = t};
+    if (c->like)
+        node = *c->like;
+    node.name = str_of(c->name);
     if (c->kind == ITEM_FILE) {
         node.type = NODE_FILE;
         node.mode = node_mode_from_posix(S_IFREG | 0600);
@@ -181,7 +214,6 @@ static int add_child(struct synthetic *s, struct tree_writer *w, struct item *c,
         return tree_writer_add(w, &node, err);
     }
     node.type = NODE_DIR;
-    node.mode = node_mode_from_posix(S_IFDIR | (c->kind == ITEM_GRAFT ? c->mode : 0700));
     node.has_subtree = true;
     node.subtree = c->tree;
     if (c->kind == ITEM_DIR && save_dir(s, c, depth + 1, &node.subtree, err) < 0)

@@ -1,6 +1,6 @@
 /* Trees of files that lie on no disk: Kubernetes objects, manifests, reports. Their metadata is a
- * pure function of what the caller gives (owner 0:0, files 0600, directories 0700, no inode, no
- * device), so that an unchanged cluster is the same tree. */
+ * pure function of what the caller gives (if nothing else is said: owner 0:0, files 0600,
+ * directories 0700, no inode, no device), so that an unchanged cluster is the same tree. */
 #ifndef STORE_SYNTHETIC_H
 #define STORE_SYNTHETIC_H
 
@@ -19,13 +19,15 @@ DEFINE_CLEANUP(struct synthetic *, synthetic_free)
 int synthetic_add(struct synthetic *s, const char *path, const void *p, size_t n, int64_t mtime,
                   struct err *err) must_check;
 
-/* A directory that may stay empty. */
-int synthetic_add_dir(struct synthetic *s, const char *path, struct err *err) must_check;
+/* A directory, which may be there already and may stay empty. like: its mode, owner, times, inode
+ * and attributes, copied; NULL: as those that are made. */
+int synthetic_add_dir(struct synthetic *s, const char *path, const struct node *like,
+                      struct err *err) must_check;
 
-/* A directory at path whose content is an existing tree of this repository (ERR_NOT_FOUND if the
- * index does not know it). Nothing can be added below it. */
+/* A directory at path, like `like` too, whose content is an existing tree of this repository
+ * (ERR_NOT_FOUND if the index does not know it). Nothing can be added below it. */
 int synthetic_graft(struct synthetic *s, const char *path, const struct store_id *tree,
-                    uint32_t st_mode, int64_t mtime, struct err *err) must_check;
+                    const struct node *like, struct err *err) must_check;
 
 /* Saves all trees, deepest first; the root's id. The object is spent. */
 int synthetic_finish(struct synthetic *s, struct store_id *ret_tree, struct err *err) must_check;

@@ -5,11 +5,11 @@
 #include "reconciler/snapshot_layout.h"
 
 #include "core/clock.h"
+#include "mover/root.h"
 #include "store/snapshot.h"
 #include "store/synthetic.h"
 #include "store/verify.h"
 
-#include <stdlib.h>
 #include <sys/stat.h>
 
 /* ---- objects ---- */
@@ -71,36 +71,21 @@ static int check_moved(struct backup_run *b, json_t *row, struct err *err)
     return 0;
 }
 
-/* "MODE:uid:gid:sec.nsec", as the mover reports the volume's own directory. */
-static void parse_root(const char *root, uint32_t *ret_mode, int64_t *ret_time)
-{
-    *ret_mode = S_IFDIR | 0755;
-    *ret_time = 0;
-    if (!root)
-        return;
-    char *end;
-    unsigned long mode = strtoul(root, &end, 8);
-    if (*end == ':')
-        *ret_mode = S_IFDIR | (uint32_t)(mode & 07777);
-    const char *time = strrchr(root, ':');
-    if (time)
-        *ret_time = strtoll(time + 1, NULL, 10);
-}
-
 static int graft(struct synthetic *tree, struct arena *a, json_t *row, struct err *err)
 {
     struct store_id id;
-    uint32_t mode;
-    int64_t time;
+    struct node like = {.mode = node_mode_from_posix(S_IFDIR | 0755)};
     const char *claim = json_text_at(row, "claim", NULL), *hex = json_text_at(row, "tree", NULL);
+    const char *root = json_text_at(row, "root", NULL);
     if (!hex)
         return 0;
     if (!store_id_parse(str_of(hex), &id))
         return err_set(err, ERR_CORRUPT, "status.volumes: the tree of claim %s is not an id",
                        claim);
-    parse_root(json_text_at(row, "root", NULL), &mode, &time);
-    if (synthetic_graft(tree, arena_printf(a, "/" SNAPSHOT_VOLUMES "/%s", claim), &id, mode, time,
-                        err) < 0)
+    if (root && root_parse(root, a, &like))
+        like.ctime = like.mtime;
+    if (synthetic_graft(tree, arena_printf(a, "/" SNAPSHOT_VOLUMES "/%s", claim), &id, &like, err) <
+        0)
         return err_wrap(err, "the volume of claim %s", claim);
     return 0;
 }

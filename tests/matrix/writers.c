@@ -51,7 +51,7 @@ int write_backup(struct backend *b, const struct lock_options *options, const ch
     r = r < 0 ? r : synthetic_finish(s, &volume, err);
     r = r < 0 ? r : repository_flush(repo, err);
     r = r < 0 ? r : lock_refresh(lock, err);
-    r = r < 0 ? r : synthetic_graft(s, "/volumes/data", &volume, 0755, 1, err);
+    r = r < 0 ? r : synthetic_graft(s, "/volumes/data", &volume, NULL, err);
     r = r < 0 ? r : synthetic_finish(s, &tree, err);
     r = r < 0 ? r : save_test_snapshot(repo, &tree, tag, ret_id, err);
     r = r < 0 ? r : verify_read_back(repo, ret_id, NULL, NULL, err);

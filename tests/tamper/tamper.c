@@ -110,7 +110,7 @@ static void backup(struct repository *repo, const char *own, struct store_id *re
     must(synthetic_add(s, "/same", "in all of them, and longer when it is compressed", 48, 1, &err),
          &err);
     must(synthetic_add(s, path, own, strlen(own), 2, &err), &err);
-    must(synthetic_graft(s, "/volume", &volume, 0755, 3, &err), &err);
+    must(synthetic_graft(s, "/volume", &volume, NULL, &err), &err);
     must(synthetic_finish(s, &tree, &err), &err);
     must(save_test_snapshot(repo, &tree, own, ret_id, &err), &err);
 }

@@ -17,6 +17,8 @@ expect() { # CODE COMMAND...: what it says is in $said
 mkdir -p "$work/tree/a/b" && ln -s target "$work/tree/a/link"
 echo text >"$work/tree/a/b/text"; : >"$work/tree/empty"; head -c 3000000 /dev/urandom >"$work/tree/large"
 chmod 0700 "$work/tree/a"; touch -d '2020-01-02 03:04:05' "$work/tree/a/b/text"
+chown 999:998 "$work/tree"; chmod 2750 "$work/tree"; chmod 0711 "$work"; touch -d '2020-01-02 03:04:05.678' "$work/tree"
+named=$(stat -c '%a %u:%g %y' "$work/tree")
 
 expect 10 "$gleaner" repo snapshots
 [[ $said == *"repo init"* ]] || fail "a missing repository: no next step: $said"
@@ -38,6 +40,8 @@ restic restore "$first" --target "$work/out" >/dev/null
 diff -r --no-dereference "$work/tree" "$work/out$work/tree" || fail "restic restores something else"
 [ "$(stat -c '%a %Y' "$work/tree/a" "$work/tree/a/b/text")" = "$(cd "$work/out$work/tree" && stat -c '%a %Y' a a/b/text)" ] ||
     fail "modes or times differ"
+[ "$named" = "$(stat -c '%a %u:%g %y' "$work/out$work/tree")" ] || fail "the named directory is not as it was"
+[ "$(stat -c %a "$work")" = "$(stat -c %a "$work/out$work")" ] || fail "the directory above it is not as it was"
 expect 0 "$gleaner" repo backup --json --tag a,b --tag c --host elsewhere --time '2021-02-03 04:05:06' "$work/tree"
 named=$(jq -r .snapshot_id <<<"$said")
 [ "$(TZ=UTC restic snapshots --json "$named" | jq -c '.[0] | [.tags, .hostname, .time[:10]]')" = '[["a","b","c"],"elsewhere","2021-02-03"]' ] ||

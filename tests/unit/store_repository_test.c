@@ -368,7 +368,17 @@ static void test_synthetic(void **state)
     struct store_id first = make_tree(f->repo, "n"), second = make_tree(f->repo, "n"), root, dir;
     assert_true(store_id_equal(&first, &second));
     struct synthetic *s = synthetic_new(f->repo, 1700000000);
-    assert_int_equal(synthetic_graft(s, "/volumes/data", &first, 0755, 5, &err), 0);
+    struct node_xattr label = {STR("user.x"), STR("y")};
+    struct node like = {.mode = node_mode_from_posix(S_IFDIR | 02770),
+                        .mtime = {5, 6},
+                        .ctime = {7, 8},
+                        .uid = 999,
+                        .gid = 1000,
+                        .xattrs = &label,
+                        .xattrs_n = 1};
+    assert_int_equal(synthetic_graft(s, "/volumes/data", &first, &like, &err), 0);
+    assert_int_equal(synthetic_add_dir(s, "/volumes", &like, &err), 0);
+    label = (struct node_xattr){0}; /* it was copied */
     assert_int_equal(synthetic_add(s, "/volumes/data/x", "", 0, 0, &err), -1);
     assert_int_equal(err.kind, ERR_EXISTS);
     assert_int_equal(synthetic_add(s, "/z", "1", 1, 0, &err), 0);
@@ -377,7 +387,7 @@ static void test_synthetic(void **state)
     assert_int_equal(synthetic_add(s, "/a/../y", "1", 1, 0, &err), -1);
     assert_int_equal(err.kind, ERR_INVALID);
     struct store_id unknown = {{3}};
-    assert_int_equal(synthetic_graft(s, "/v", &unknown, 0755, 5, &err), -1);
+    assert_int_equal(synthetic_graft(s, "/v", &unknown, NULL, &err), -1);
     assert_int_equal(err.kind, ERR_NOT_FOUND);
     assert_int_equal(synthetic_finish(s, &root, &err), 0);
     synthetic_free(s);
@@ -394,6 +404,19 @@ static void test_synthetic(void **state)
     assert_int_equal(node.size, 1);
     assert_int_equal(node.mode, 0600);
     assert_int_equal(node.mtime.tv_sec, 2);
+    static const char *const alike[] = {"/volumes", "/volumes/data"};
+    for (size_t i = 0; i < ARRAY_LEN(alike); i++) {
+        assert_int_equal(tree_find(f->repo, &root, alike[i], a, &node, &err), 0);
+        assert_int_equal(node_mode_to_posix(node.mode), S_IFDIR | 02770);
+        assert_true(node.uid == 999 && node.gid == 1000);
+        assert_true(node.mtime.tv_sec == 5 && node.mtime.tv_nsec == 6);
+        assert_true(node.ctime.tv_sec == 7 && node.ctime.tv_nsec == 8);
+        assert_int_equal(node.xattrs_n, 1);
+        assert_true(str_is(node.xattrs[0].name, "user.x") && str_is(node.xattrs[0].value, "y"));
+    }
+    assert_int_equal(tree_find(f->repo, &root, "/a", a, &node, &err), 0);
+    assert_int_equal(node_mode_to_posix(node.mode), S_IFDIR | 0700);
+    assert_int_equal(node.mtime.tv_sec, 1700000000);
     assert_int_equal(tree_find(f->repo, &root, "/volumes/none/x", a, &node, &err), -1);
     assert_int_equal(err.kind, ERR_NOT_FOUND);
     assert_int_equal(tree_find(f->repo, &root, "/", a, &node, &err), -1);

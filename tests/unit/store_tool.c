@@ -201,8 +201,8 @@ static int synthetic(struct err *err)
             return -1;
     }
     if (synthetic_add(s, "/meta/empty", "", 0, 1, err) < 0 ||
-        synthetic_add_dir(s, "/residue", err) < 0 ||
-        synthetic_graft(s, "/volumes/data", &volume, 0755, 1600000000, err) < 0 ||
+        synthetic_add_dir(s, "/residue", NULL, err) < 0 ||
+        synthetic_graft(s, "/volumes/data", &volume, NULL, err) < 0 ||
         synthetic_finish(s, &tree, err) < 0 || save_snapshot(&tree, "/plan", &id, err) < 0 ||
         verify_read_back(repo, &id, &(struct verify_options){.read_data = true}, NULL, err) < 0)
         return -1;
