@@ -44,9 +44,9 @@ struct gateway_mover {
      * not be in any store; NULL: none. The repository's config, as it is stored; n 0: none. */
     const char *key_text;
     str config;
-    bool write;              /* may add packs and indexes: a backup */
+    bool write;       /* may add packs and indexes: a backup */
     const char *lock; /* with write: the name of the lock that must be there (lock_name) */
-    uint64_t budget;         /* bytes up and down; 0: the gateway's default */
+    uint64_t budget;  /* bytes up and down; 0: the gateway's default */
 };
 
 /* Registers a mover or renews it (its budget goes on counting). Call it when the pod's uid is known

@@ -18,7 +18,7 @@ struct mover {
     atomic_ullong spent;
     atomic_uint requests;
     pthread_mutex_t lock;    /* of repo */
-    struct repository *repo; /* opened when an index comes, to see the holder's lock */
+    struct repository *repo; /* opened when an index comes, to see the lock */
 };
 
 void mover_release(struct mover *m);
@@ -28,7 +28,7 @@ struct mover *mover_hold(struct mover *m);
 /* Takes bytes off the budget; false: it does not hold them. */
 bool mover_spend(struct mover *m, uint64_t bytes);
 
-/* That the lock of the registration's holder is in the repository. ERR_GONE. */
+/* That a lock of the name that the registration gives is in the repository. ERR_GONE. */
 int mover_confirm_lock(struct mover *m, struct err *err) must_check;
 
 struct registry;

@@ -22,7 +22,8 @@
  *       GET        keys/ index/ data/    lists; of keys only the registered ones
  *       GET, HEAD  keys/ID (a registered one) index/ID data/ID; Range as restic sends it
  *       POST       data/ID index/ID      if registered with write; the bytes' SHA-256 is ID; an
- * index only while the holder's lock is in the repository Everything else is 403 and its body is
+ *                                        index only while the lock is there
+ * Everything else is 403 and its body is
  * not read. 401: the token is not valid; 403: it is, but not for this; 413, 429: above a limit;
  * 503: nobody can tell (API server or store). */
 #ifndef GATEWAY_SERVER_H

@@ -352,12 +352,9 @@ int mover_pod_step(struct context *cx, struct arena *a, const struct mover_pod_s
     struct mover_pod m;
     observe(a, &pod, &m);
     if (!streq(kube_annotation(a, &pod, MOVER_LOCK_ANNOTATION), spec->lock)) {
-        bool gone;
-        m.state = MOVER_WAITING;
-        m.why = "the one before it worked while the repository was not locked; it ends first";
-        m.age_ms = MAX(m.leaving_ms, 0);
-        *ret = m;
-        return mover_pod_remove(cx, a, spec->owner_uid, spec->ns, spec->claim, &gone, err);
+        m.state = MOVER_FAILED;
+        m.cut = true;
+        m.why = "the repository was not locked for a time while its mover worked";
     }
     if ((m.state == MOVER_WAITING || m.state == MOVER_RUNNING) &&
         enlist(cx, a, spec, pod.uid, gateway, ca, err) < 0)

@@ -57,6 +57,7 @@ struct mover_pod {
     const char *node;       /* "" until scheduled */
     enum mover_state state;
     const char *why; /* one sentence for people; "" */
+    bool cut;        /* FAILED because the lock's name changed */
     bool has_report;
     struct mover_report report;
     int64_t age_ms; /* since its creationTimestamp */
@@ -67,8 +68,8 @@ struct mover_pod {
 
 /* Makes the pod unless it is there, registers it at the gateway, and says where it stands. One call
  * is one short step: call again after a second or two, or when the pod's watch fires. An ended pod
- * is not made again: remove it first. One that was made under a lock of another name is removed,
- * and waited for: what it relied on may have been pruned while there was no lock. REFUSED: Pod
+ * is not made again: remove it first. One that was made under a lock of another name has FAILED,
+ * whatever it says: what it relied on may have been pruned while there was no lock. REFUSED: Pod
  * Security or a quota forbids the pod, with what to change; NOT_FOUND: no such claim or namespace;
  * UNAVAILABLE: API server or gateway. */
 int mover_pod_step(struct context *cx, struct arena *a, const struct mover_pod_spec *spec,

@@ -26,6 +26,7 @@ struct lock {
     /* The wall clock is what others judge us by; the other one nobody sets. */
     int64_t refreshed_wall_ms, refreshed_boot_ms;
     bool lost;
+    bool strays; /* more files of it may be there */
 };
 
 void lock_identity(struct buf *out, const char *cluster, const char *namespace, const char *pod,
@@ -85,26 +86,25 @@ static int load_one(struct repository *repo, const struct store_id *id, struct a
     return 0;
 }
 
-/* own (may be NULL) is left out. */
+/* own (may be NULL) is left out. *ret_unread: what kept a file that is there from being read, or no
+ * error. */
 static int list_locks(struct repository *repo, struct arena *a, const struct store_id *own,
-                      bool strict, struct lock_list *ret_list, struct err *err)
+                      struct lock_list *ret_list, struct err *ret_unread, struct err *err)
 {
     struct store_ids ids = {0};
     int r =
         backend_list_ids(repository_backend(repo), BACKEND_LOCK, false, STORE_LOCKS_MAX, &ids, err);
     struct lock_info *list = arena_alloc(a, ids.n * sizeof *list);
     size_t n = 0;
+    *ret_unread = (struct err){0};
     for (size_t i = 0; r == 0 && i < ids.n; i++) {
         struct err why = {0};
         if (own && store_id_equal(own, &ids.p[i]))
             continue;
-        if (load_one(repo, &ids.p[i], a, &list[n], &why) == 0) {
+        if (load_one(repo, &ids.p[i], a, &list[n], &why) == 0)
             n++;
-        } else if (why.kind != ERR_NOT_FOUND && strict) { /* not found: released since the list */
-            r = -1;
-            if (err)
-                *err = why;
-        }
+        else if (why.kind != ERR_NOT_FOUND) /* not found: released since the list */
+            *ret_unread = why;
     }
     vec_free(&ids);
     if (r == 0)
@@ -115,7 +115,8 @@ static int list_locks(struct repository *repo, struct arena *a, const struct sto
 int lock_list_all(struct repository *repo, struct arena *a, struct lock_list *ret_list,
                   struct err *err)
 {
-    return list_locks(repo, a, NULL, false, ret_list, err);
+    struct err unread;
+    return list_locks(repo, a, NULL, ret_list, &unread, err);
 }
 
 static int write_file(const struct lock *l, int64_t now_ms, struct store_id *ret_id,
@@ -217,7 +218,7 @@ static const char *name_to_inherit(const struct lock_list *list, const struct lo
 
 /* list: what is there beside ours, which bears an inherited name. One who is alive all the same
  * sees that its lock is gone. */
-static int succeed(const struct lock *l, const struct lock_options *o, const struct lock_list *list,
+static int succeed(struct lock *l, const struct lock_options *o, const struct lock_list *list,
                    struct err *err)
 {
     bool there = false;
@@ -228,9 +229,8 @@ static int succeed(const struct lock *l, const struct lock_options *o, const str
                        "the lock %s, which was to be taken over, was removed meanwhile; try again",
                        l->username);
     for (size_t i = 0; i < list->n; i++) {
-        /* One that stays is one lock too many: it is judged as such. */
         if (is_of_our_line(&list->p[i], o))
-            (void)remove_file(l->repo, &list->p[i].id, NULL);
+            l->strays |= remove_file(l->repo, &list->p[i].id, NULL) < 0;
     }
     return 0;
 }
@@ -293,8 +293,12 @@ static int check_conflicts(struct repository *repo, const struct lock_options *o
                            const struct store_id *own, struct arena *a, struct lock_list *ret_list,
                            struct err *err)
 {
-    if (list_locks(repo, a, own, true, ret_list, err) < 0 ||
-        (o->sweep && !own && sweep(repo, o, ret_list, err) < 0))
+    struct err unread;
+    if (list_locks(repo, a, own, ret_list, &unread, err) < 0)
+        return -1;
+    if (unread.kind != ERR_NONE)
+        return err_set(err, unread.kind, "%s", unread.msg);
+    if ((o->sweep && !own && sweep(repo, o, ret_list, err) < 0))
         return -1;
     for (size_t i = 0; i < ret_list->n; i++) {
         const struct lock_info *info = &ret_list->p[i];
@@ -418,20 +422,23 @@ static int check_file(struct lock *l, const struct store_id *id, struct err *err
     return -1;
 }
 
-/* The old file is looked for once the new one is there: had it been removed before, somebody could
- * have locked, and pruned, in between. */
+/* The old file is looked for once more when the new one is there: had it been removed before,
+ * somebody could have locked, and pruned, in between. */
 static int refresh(struct lock *l, struct err *err)
 {
     struct store_id old = l->id;
     int64_t wall = l->refreshed_wall_ms, boot = l->refreshed_boot_ms;
-    if (check_age(l, err) < 0 || write_lock(l, err) < 0)
+    if (check_age(l, err) < 0 || check_file(l, &old, err) < 0)
         return -1;
+    if (write_lock(l, err) < 0) {
+        l->strays = true; /* an answer may be lost */
+        return -1;
+    }
     if (check_file(l, &old, err) == 0) {
-        /* A file that stays behind is one lock too many, of this holder: it is judged as such. */
-        (void)remove_file(l->repo, &old, NULL);
+        l->strays |= remove_file(l->repo, &old, NULL) < 0;
         return 0;
     }
-    (void)remove_file(l->repo, &l->id, NULL);
+    l->strays |= remove_file(l->repo, &l->id, NULL) < 0;
     pthread_mutex_lock(&held.mutex);
     l->id = old;
     pthread_mutex_unlock(&held.mutex);
@@ -459,11 +466,26 @@ int lock_confirm(void *ctx, struct err *err)
     return r;
 }
 
+/* No other lock bears the name of one of a line. */
+static void remove_strays(const struct lock *l)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct lock_list list = {0};
+    if (lock_list_all(l->repo, a, &list, NULL) < 0)
+        return;
+    for (size_t i = 0; i < list.n; i++) {
+        if (is_of_a_line(&list.p[i]) && streq(list.p[i].username, l->username))
+            (void)remove_file(l->repo, &list.p[i].id, NULL);
+    }
+}
+
 int lock_release(struct lock *lock, struct err *err)
 {
     if (!lock)
         return 0;
     int r = remove_file(lock->repo, &lock->id, err);
+    if (lock->strays)
+        remove_strays(lock);
     lock_free(lock);
     return r;
 }
@@ -496,19 +518,25 @@ int lock_confirm_name(struct repository *repo, const char *name, struct err *err
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
-    if (list_locks(repo, a, NULL, false, &list, err) < 0)
-        return -1;
-    for (size_t i = 0; i < list.n; i++) {
-        const struct lock_info *info = &list.p[i];
-        if (streq(info->username, name) && !info->exclusive && info->seen_ms < LOCK_STOP_MS)
-            return 0;
+    struct err unread;
+    /* Twice: a refresh may have removed the file that was listed. */
+    for (int look = 0; look < 2; look++) {
+        if (list_locks(repo, a, NULL, &list, &unread, err) < 0)
+            return -1;
+        for (size_t i = 0; i < list.n; i++) {
+            const struct lock_info *info = &list.p[i];
+            if (streq(info->username, name) && !info->exclusive && info->seen_ms < LOCK_STOP_MS)
+                return 0;
+        }
     }
-    return err_set(err, ERR_GONE, "the repository has no fresh lock of %s", name);
+    if (unread.kind != ERR_NONE && err_is_transient(&unread))
+        return err_set(err, unread.kind, "%s", unread.msg);
+    return err_set(err, ERR_GONE, "the repository has no fresh lock %s", name);
 }
 
 int lock_sweep(struct repository *repo, const struct lock_options *options, struct err *err)
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct lock_list list;
-    return list_locks(repo, a, NULL, false, &list, err) < 0 ? -1 : sweep(repo, options, &list, err);
+    return lock_list_all(repo, a, &list, err) < 0 ? -1 : sweep(repo, options, &list, err);
 }

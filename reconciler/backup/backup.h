@@ -39,6 +39,7 @@ enum {
     BACKUP_ROWS_MAX = 50,                  /* claims in one status */
     BACKUP_MOVER_WAIT_MS = 10 * 60 * 1000, /* for a mover to start */
     BACKUP_TRIES = 2,                      /* of a mover that fails */
+    BACKUP_CUTS = 5, /* movers that are made anew because the lock was lost meanwhile */
     BACKUP_CONFIRM_MS = 60 * 1000 /* between two looks at our own lock while nothing is written */
 };
 
@@ -65,7 +66,7 @@ struct session {
     struct backup_written written;
     /* The lock was there before any mover was: nobody can have pruned what they stored. */
     bool since_plan;
-    bool stored;    /* movers store, or have stored, what no snapshot names yet */
+    bool stored;    /* something is stored, or may be, that no snapshot names yet */
     bool leave;     /* the lock stays at the session's end */
     unsigned users; /* reconciles that work with it now; under the list's mutex, as is: */
     bool ending;    /* freed by the last of them */
@@ -96,8 +97,8 @@ backup_step_fn backup_plan, backup_volumes, backup_write, backup_read_back;
 int backup_session(struct backup_run *b, struct err *err) must_check;
 void backup_session_give(struct backup_run *b);
 
-/* Releases the lock and closes the repository; nothing if this process has none for the uid. If
- * another thread works with it, that one does it at its end. */
+/* Closes the repository and releases the lock (see leave); nothing if this process has none for the
+ * uid. If another thread works with it, that one does it at its end. */
 void backup_session_end(const char *uid);
 
 /* Lists the snapshots into s->last and s->written. */

@@ -210,12 +210,12 @@ static int retry(struct backup_run *b, enum backup_phase phase, const struct err
                  struct outcome *ret, struct err *err)
 {
     int64_t since;
-    /* A repository that failed to write writes no more: the next try opens it anew. */
-    if (phase == BACKUP_WRITE || phase == BACKUP_READ_BACK)
-        backup_session_leave(b);
     bool first = !clock_parse(str_of(status_text(&b->st, "retrySince")), &since);
     if (!first && clock_wall_ms() - since > BACKUP_RETRY_FOR_MS)
         return fail(b, phase, why, err);
+    /* A repository that failed to write writes no more: the next try opens it anew. */
+    if (phase == BACKUP_WRITE || phase == BACKUP_READ_BACK)
+        backup_session_leave(b);
     if (first)
         set_now(b, "retrySince");
     const char *note =

@@ -81,8 +81,11 @@ void backup_session_close(struct backup_run *b)
 
 void backup_session_leave(struct backup_run *b)
 {
-    if (b->session)
-        b->session->leave = b->session->stored;
+    if (b->session) {
+        pthread_mutex_lock(&sessions_lock);
+        b->session->leave = b->session->stored && !b->session->ending;
+        pthread_mutex_unlock(&sessions_lock);
+    }
     backup_session_close(b);
 }
 
@@ -161,8 +164,13 @@ static int session_new(struct backup_run *b, struct session **ret, struct err *e
     snprintf(s->uid, sizeof s->uid, "%s", b->uid);
     s->since_plan = streq(status_text(&b->st, "phase"), "Plan");
     s->stored = !s->since_plan;
-    if (session_open(b, s, err) < 0) {
+    struct err why;
+    if (session_open(b, s, &why) < 0) {
+        /* It may have taken over the lock that movers work under. */
+        s->leave = s->stored && err_is_transient(&why);
         session_free(s);
+        if (err)
+            *err = why;
         return -1;
     }
     s->users = 1;

@@ -211,7 +211,8 @@ static void row_done(json_t *row, const struct mover_report *r)
                                          r->problems > 1 ? ", and others" : ""));
 }
 
-/* A failed mover is tried once more: nodes die, pods are evicted. */
+/* A failed mover is tried once more: nodes die, pods are evicted. One that lost its lock is no
+ * fault of its own. */
 static int row_again(struct backup_run *b, json_t *row, const struct mover_pod *m, struct err *err)
 {
     /* One that was counted already is still on its way out: its name is not free for the next. */
@@ -226,8 +227,9 @@ static int row_again(struct backup_run *b, json_t *row, const struct mover_pod *
                    arena_printf(b->a, "its mover does not end: node %s does not answer", m->node));
         return backup_save(b, err) < 0 ? -1 : BACKUP_WAIT;
     }
-    json_int_t tries = json_integer_value(json_object_get(row, "tries")) + 1;
-    if (tries >= BACKUP_TRIES) {
+    const char *counter = m->cut ? "cuts" : "tries";
+    json_int_t tries = json_integer_value(json_object_get(row, counter)) + 1;
+    if (tries >= (m->cut ? BACKUP_CUTS : BACKUP_TRIES)) {
         row_failed(row, m->why);
         return backup_save(b, err) < 0 ? -1 : BACKUP_WAIT;
     }
@@ -235,7 +237,7 @@ static int row_again(struct backup_run *b, json_t *row, const struct mover_pod *
     const char *claim = json_text_at(row, "claim", NULL);
     /* Counted before it is removed: a controller that dies in between tries once less, not for
      * ever. */
-    json_object_set_new(row, "tries", json_integer(tries));
+    json_object_set_new(row, counter, json_integer(tries));
     row_set(row, "failedPod", m->uid);
     row_set(row, "message", m->why);
     if (backup_save(b, err) < 0 ||

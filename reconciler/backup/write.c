@@ -195,6 +195,7 @@ static int save(struct backup_run *b, const struct store_id *tree, struct store_
     if (snapshot_save(repo, &s, ret, err) < 0)
         return -1;
     *w = (struct backup_written){true, true, *ret, backup_is_partial(b)};
+    b->session->stored = false; /* now it is named */
     return 0;
 }
 
@@ -222,6 +223,7 @@ static int find_written(struct backup_run *b, const char **ret, struct err *err)
         store_id_hex(&s->written.id, hex);
         *ret = arena_strdup(b->a, hex);
         take_tag(b);
+        s->stored = false;
     }
     return 0;
 }

@@ -7,7 +7,8 @@
 
 /* Our identity, and what the API server knows of the pods behind other locks of this cluster; the
  * text lies in the arena. Whoever takes a lock with them removes first what dead controllers of
- * this cluster left, an earlier process of this pod among them. */
+ * this cluster left, an earlier process of this pod among them, but for locks of lines that are
+ * still awaited (store/lock.h). */
 struct lock_options store_lock_options(struct context *cx, struct arena *a);
 
 /* Takes a lock. BUSY names who holds one that ours may not stand beside; REFUSED:

@@ -497,6 +497,7 @@ static void test_mover_outlives_the_lock(void **state)
         json_t *row = json_array_get(json_object_get(st.now, "volumes"), 0);
         assert_string_equal(json_text_at(row, "phase", NULL), cut ? "Running" : "Completed");
         assert_null(json_object_get(row, "tries"));
+        assert_int_equal(json_integer_value(json_object_get(row, "cuts")), cut);
         /* The next controller's lock goes on with the name, and stays when that one ends too. */
         backup_sessions_end();
         assert_int_equal(lock_confirm_name(o.repo, name, &err), cut ? -1 : 0);
