@@ -113,6 +113,8 @@ int holds_each(struct kube *k, struct arena *a,
 
 /* ---- freeing ---- */
 
+enum { FREE_TRIES = 5 };
+
 static int free_application(struct kube *k, struct arena *a, const struct held *h, struct err *err)
 {
     const struct engine *engine;
@@ -152,7 +154,15 @@ int holds_free(struct kube *k, struct arena *a, const struct held *h, bool force
             "%s %s/%s is held by Restore %s, which is at work (%s): wait for it, or cancel it: "
             "gleaner restore cancel",
             h->type->kind, h->ns, h->name, h->restore, *h->phase ? h->phase : "beginning");
-    return h->application ? free_application(k, a, h, err) : free_workload(k, a, h, err);
+    struct err why;
+    /* Controllers write what they see change: read again, and free that. */
+    for (int tries = 0; tries < FREE_TRIES; tries++) {
+        if ((h->application ? free_application(k, a, h, &why) : free_workload(k, a, h, &why)) == 0)
+            return 0;
+        if (why.kind != ERR_CONFLICT)
+            break;
+    }
+    return err_set(err, why.kind, "%s", why.msg);
 }
 
 /* ---- the sweep ---- */
@@ -160,6 +170,7 @@ int holds_free(struct kube *k, struct arena *a, const struct held *h, bool force
 struct sweep {
     struct context *cx;
     struct arena *a;
+    struct err failed; /* of the last hold that could not be given back */
 };
 
 static void tell(struct sweep *s, const struct held *h, bool warning, const char *note)
@@ -185,8 +196,10 @@ static int sweep_one(void *ctx, const struct held *h, struct err *err)
              "again, or give everything back as it is: gleaner holds --free");
         return 0;
     }
-    if (holds_free(s->cx->kube, s->a, h, false, err) < 0)
-        return -1;
+    if (holds_free(s->cx->kube, s->a, h, false, err) < 0) {
+        s->failed = *err; /* it is no reason to keep the others held */
+        return 0;
+    }
     tell(s, h, false, "its Restore is gone and had changed nothing: given back");
     return 0;
 }
@@ -210,8 +223,9 @@ static int tidy_one(void *ctx, const struct application *app, struct err *err)
 
 int holds_sweep(struct context *cx, struct arena *a, struct err *err)
 {
-    struct sweep s = {cx, a};
-    if (holds_each(cx->kube, a, sweep_one, &s, err) < 0)
+    struct sweep s = {.cx = cx, .a = a};
+    if (holds_each(cx->kube, a, sweep_one, &s, err) < 0 ||
+        applications_each(cx->kube, a, tidy_one, &s, err) < 0)
         return -1;
-    return applications_each(cx->kube, a, tidy_one, &s, err);
+    return s.failed.kind == ERR_NONE ? 0 : err_set(err, s.failed.kind, "%s", s.failed.msg);
 }
