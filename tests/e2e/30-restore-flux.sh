@@ -12,14 +12,16 @@ database_before=$(secret_value shop shop-database password)
 account_before=$(secret_value shop shop-payment account)
 owners_payment=$(owners shop secret shop-payment)
 owners_courier=$(owners shop secret shop-courier)
-job_status=$(kubectl -n shop get job shop-import -o json | jq -cS '.status | del(.conditions[].lastProbeTime)')
+job_state() { kubectl -n shop get job "$1" -o json | jq -cS '.status | del(.conditions[].lastProbeTime)'; }
+jobs="shop-import shop-report-1" # the second one has an owner, a CronJob
+jobs_before=$(for job in $jobs; do job_state $job; done)
 orders_before=$(backup_dump "e2e-flux-$$" shop /volumes/data-shop-0/orders/log | tail -n 1)
 
 # What an accident does: the bytes, the chart's Secret, the hand-made one, the added key, the Job.
 kubectl -n shop exec $pod -- sh -c 'rm -rf /data/ledger /data/orders/*; echo junk >/data/junk' </dev/null
 kubectl -n shop delete secret shop-database shop-courier >/dev/null
 kubectl -n shop patch secret shop-payment --type=json -p '[{"op": "remove", "path": "/data/token"}]' >/dev/null
-kubectl -n shop delete job shop-import --cascade=foreground >/dev/null
+kubectl -n shop delete job $jobs --cascade=foreground >/dev/null
 check "the key is really gone" kubectl_is '' -n shop get secret shop-payment -o jsonpath='{.data.token}'
 
 seen=$work/holds-seen # what stands on the HelmRelease while the Restore runs, a line for each change
@@ -45,12 +47,16 @@ check "the added key is back" same payment-token-filled-in "$(secret_value shop 
 check "the declared key beside it is untouched" same "$account_before" "$(secret_value shop shop-payment account)"
 check "the fields of the mended Secret belong to whom they belonged" same "$owners_payment" "$(owners shop secret shop-payment)"
 check "those of the hand-made Secret too" same "$owners_courier" "$(owners shop secret shop-courier)"
-check "the finished Job is back, with its status" same "$job_status" \
-    "$(kubectl -n shop get job shop-import -o json | jq -cS '.status | del(.conditions[].lastProbeTime)')"
-check "the Job did not run again: it has no pod" kubectl_is '' -n shop get pods -l app=shop-import -o name
-uid=$(kubectl -n shop get job shop-import -o jsonpath='{.metadata.uid}')
-ran() { kubectl -n shop get events.v1.events.k8s.io -o json | jq -e --arg u "$uid" '[.items[] | select(.regarding.uid == $u and .reason == "SuccessfulCreate")] | length > 0'; }
-check "nor does an Event say that it made one" not ran
+check "the finished Jobs are back, with their status" same "$jobs_before" "$(for job in $jobs; do job_state $job; done)"
+check "the CronJob's belongs to it again" kubectl_is shop-report -n shop get job shop-report-1 -o jsonpath='{.metadata.ownerReferences[0].name}'
+check "no Job ran again: there is no pod" kubectl_is '' -n shop get pods -l 'app in (shop-import, shop-report)' -o name
+ran() {
+    local uids
+    uids=$(for job in $jobs; do kubectl -n shop get job "$job" -o jsonpath='{.metadata.uid} '; done)
+    kubectl -n shop get events.v1.events.k8s.io -o json |
+        jq -e --arg u "$uids" '[.items[] | select(.reason == "SuccessfulCreate" and (.regarding.uid as $r | $u | split(" ") | index($r)))] | length > 0'
+}
+check "nor does an Event say that one made one" not ran
 check "the HelmRelease's spec and annotations are as before" same "$release_before" "$(object_state shop helmrelease shop)"
 check "the Kustomization's too" same "$kustomization_before" "$(object_state flux-system kustomization shop)"
 check "Flux reconciles it again" wait_for "HelmRelease shop/shop is ready" 60 flux_ready helmrelease shop shop

@@ -101,12 +101,13 @@ app_shop_wait() {
         wait_for "HelmRelease shop/shop is ready" 120 flux_ready helmrelease shop shop &&
         wait_for "StatefulSet shop/shop runs" 60 kubectl_is 1 -n shop get statefulset shop -o jsonpath='{.status.readyReplicas}'
 }
-# What people do by hand: a Secret, a Job that ends, and a key in a Secret that Git declares.
+# What people do by hand: a Secret, a Job that ends, a CronJob with one that ended, and a key in a Secret that Git declares.
 # The key has a manager of its own: Flux takes back what a manager called kubectl... has changed.
 app_shop_by_hand() {
     app_apply shop by-hand.yaml &&
         kubectl -n shop patch secret shop-payment --field-manager=payment-operator --type=merge -p '{"stringData":{"token":"payment-token-filled-in"}}' >/dev/null &&
-        kubectl -n shop wait --for=condition=Complete --timeout=60s job/shop-import >/dev/null
+        { kubectl -n shop get job shop-report-1 >/dev/null 2>&1 || kubectl -n shop create job shop-report-1 --from=cronjob/shop-report >/dev/null; } &&
+        kubectl -n shop wait --for=condition=Complete --timeout=60s job/shop-import job/shop-report-1 >/dev/null
 }
 app_shop_delete() {
     kubectl -n flux-system delete kustomization,gitrepository shop --ignore-not-found --timeout=90s >/dev/null &&
