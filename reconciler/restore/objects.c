@@ -49,7 +49,7 @@ int restore_open_area(struct restore *r, const char *area, struct restore_area *
 static bool is_for_objects(struct restore *r, const struct item *it)
 {
     return !restore_skips(it) && it->restore != RESTORE_AFTER_OWNER && !item_is_workload(it) &&
-           !belongs_to_volumes(r, it);
+           !item_is_definition(it) && !belongs_to_volumes(r, it);
 }
 
 int restore_objects(struct restore *r, struct err *err)
@@ -196,12 +196,9 @@ int restore_residue(struct restore *r, struct err *err)
         return -1;
     if (restore_open_area(r, SNAPSHOT_RESOURCES, &p, err) < 0)
         return -1;
-    for (size_t i = 0; i < p.n; i++) {
-        struct kube_object live;
+    for (size_t i = 0; i < p.n; i++)
         if (p.items[i].restore == RESTORE_AFTER_OWNER && !restore_skips(&p.items[i]) &&
-            write_absent(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), &live,
-                         err) < 0)
+            write_owned(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), err) < 0)
             return -1;
-    }
     return STEP_NEXT;
 }

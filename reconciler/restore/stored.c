@@ -174,6 +174,18 @@ bool item_is_workload(const struct item *it)
     return rank_of(it) == 8;
 }
 
+bool item_is_definition(const struct item *it)
+{
+    return (streq(it->group, "") && streq(it->resource, "namespaces")) ||
+           (streq(it->group, "apiextensions.k8s.io") &&
+            streq(it->resource, "customresourcedefinitions"));
+}
+
+bool item_is_job(const struct item *it)
+{
+    return streq(it->group, "batch") && streq(it->resource, "jobs");
+}
+
 static int when(enum verdict_restore r)
 {
     return r == RESTORE_FIRST ? 0 : r == RESTORE_NORMAL ? 1 : 2;

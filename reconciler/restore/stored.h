@@ -81,4 +81,11 @@ int stored_planned(struct stored *s,
 /* True for the kinds of items that Recreate makes, after data and configuration are back. */
 bool item_is_workload(const struct item *it);
 
+/* True for namespaces and custom resource definitions: Definitions makes those that are missing,
+ * and one that is there is left as it is, because more than the target lives by it. */
+bool item_is_definition(const struct item *it);
+
+/* True for batch Jobs, which are made only as a record of what they did. */
+bool item_is_job(const struct item *it);
+
 #endif

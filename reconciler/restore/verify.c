@@ -27,7 +27,7 @@ static int clean(const struct kube_object *live, struct err *err)
 /* Kinds of which only the presence is compared: what they hold is the platform's, or runs on. */
 static bool presence_only(const struct kube_object *o, const struct item *it)
 {
-    return !it->core || kube_object_is(o, "batch", "Job") ||
+    return !it->core || item_is_job(it) || item_is_definition(it) ||
            kube_object_is(o, "", "PersistentVolumeClaim") || item_is_workload(it) ||
            it->restore == RESTORE_AFTER_OWNER;
 }
@@ -41,10 +41,12 @@ static int verify_item(struct restore *r, struct stored *archive, const struct i
     const char *where;
     if (stored_object(archive, r->a, it, &stored, err) < 0)
         return -1;
-    if (kube_object_is(&stored, "batch", "Job") && !job_is_finished(&stored))
+    if (item_is_job(it) && !job_is_finished(&stored))
         return 0;
     if (!t || write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;
+    if (!there && item_is_job(it) && it->restore == RESTORE_AFTER_OWNER)
+        return 0; /* a CronJob keeps so many and takes the older ones away */
     if (!there)
         return err_set(err, ERR_REFUSED, "%s %s/%s is not there", stored.kind, it->ns, it->name);
     if (it->core && clean(&live, err) < 0)

@@ -163,6 +163,15 @@ int write_item(struct restore *r, struct stored *archive, const struct item *it,
     return object_give_back(r->cx->kube, r->a, t, &live, p.managed, NULL, false, err);
 }
 
+int write_owned(struct restore *r, struct stored *archive, const struct item *it,
+                const struct kube_type *t, struct err *err)
+{
+    struct kube_object live;
+    if (item_is_job(it))
+        return write_item(r, archive, it, t, err);
+    return write_absent(r, archive, it, t, &live, err);
+}
+
 /* ---- fields ---- */
 
 const char *const *write_engine_managers(struct arena *a)

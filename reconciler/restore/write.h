@@ -19,6 +19,11 @@ int write_absent(struct restore *r, struct stored *archive, const struct item *i
 int write_item(struct restore *r, struct stored *archive, const struct item *it,
                const struct kube_type *t, struct err *err) must_check;
 
+/* An object that comes after its owner: made where it is not there. A Job as write_item has it,
+ * because who owns it does not make it run a second time. */
+int write_owned(struct restore *r, struct stored *archive, const struct item *it,
+                const struct kube_type *t, struct err *err) must_check;
+
 /* The fields of a residue item put back on the live object: those that differ and that no engine
  * declares. An object that is not there is left alone (*ret_there). */
 int write_residue(struct restore *r, struct stored *archive, const struct item *it,

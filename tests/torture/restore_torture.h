@@ -47,4 +47,7 @@ int people_tests(void);
 /* The tests of restore_adopt.c. */
 int adopt_tests(void);
 
+/* The tests of restore_objects.c. */
+int objects_tests(void);
+
 #endif
