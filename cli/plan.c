@@ -50,7 +50,7 @@ int cli_plan(int argc, char **argv)
         return cli_fail("plan", &err);
     if (!ns)
         ns = kube_config_namespace(kube_config_of(c.cx.kube));
-    if (plan_make(&c.cx, a, kind, ns, name, false, &plan, &err) < 0)
+    if (plan_make(&c.cx, a, kind, ns, name, PLAN_RESIDUE, &plan, &err) < 0)
         return cli_fail("plan", &err);
     if (output)
         print_json(&plan);

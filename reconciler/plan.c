@@ -113,27 +113,40 @@ static void warn_elsewhere(struct scope_set *s, const struct plan *p)
     }
 }
 
-static const char **texts(struct arena *a, const struct text_list *list)
+/* The texts of both lists; more may be NULL. */
+static const char **texts(struct arena *a, const struct text_list *list,
+                          const struct text_list *more, size_t *ret_n)
 {
-    const char **p = arena_alloc(a, (list->n + 1) * sizeof *p);
-    for (size_t i = 0; i < list->n; i++)
-        p[i] = list->p[i];
+    size_t n = list->n + (more ? more->n : 0);
+    const char **p = arena_alloc(a, (n + 1) * sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = i < list->n ? list->p[i] : more->p[i - list->n];
+    *ret_n = n;
     return p;
 }
 
+/* The engine's own objects may live on while all that they made is gone with its namespace: a
+ * backup of that would count as the newest complete one. */
 static int refuse_nothing(const struct scope_set *s, const struct plan *p, struct err *err)
 {
+    const char *target = s->members.p[0]->text;
+    if (!s->ns_exists)
+        return err_set(
+            err, ERR_REFUSED,
+            "namespace %s, where the content of %s belongs, does not exist: nothing of it is left "
+            "to back up. If it was deleted by mistake, restore an earlier backup; if the "
+            "application is gone for good, take it out of Git and delete its Schedule; if it is "
+            "yet to come, wait until the engine has made it",
+            s->ns, target);
     for (size_t i = 0; i < p->subject_count; i++) {
         const struct subject *x = &p->subjects[i];
         if (x->booked || (x->core && x->verdict.keep != KEEP_NONE))
             return 0;
     }
-    return err_set(
-        err, ERR_REFUSED,
-        "%s has nothing to back up: its books are empty and namespace %s %s. Is it applied "
-        "already?",
-        s->members.p[0]->text, s->ns,
-        s->ns_exists ? "holds nothing that Git lacks" : "does not exist");
+    return err_set(err, ERR_REFUSED,
+                   "%s has nothing to back up: its books are empty and namespace %s holds nothing "
+                   "that Git lacks. Is it applied already?",
+                   target, s->ns);
 }
 
 static void collect_apps(struct scope_set *s, struct plan *p)
@@ -146,8 +159,9 @@ static void collect_apps(struct scope_set *s, struct plan *p)
 }
 
 int plan_make(struct context *cx, struct arena *a, const char *kind, const char *ns,
-              const char *name, bool keep_all, struct plan *ret, struct err *err)
+              const char *name, enum plan_keep keep, struct plan *ret, struct err *err)
 {
+    bool safety = keep == PLAN_SAFETY;
     struct scope_set CLEANUP(scope_set_free) s = {0};
     if (scope_collect(cx, a, kind, ns, name, &s, err) < 0)
         return -1;
@@ -159,17 +173,15 @@ int plan_make(struct context *cx, struct arena *a, const char *kind, const char 
     p.subjects = arena_alloc(a, (s.found.n + 1) * sizeof *p.subjects);
     for (size_t i = 0; i < s.found.n; i++) {
         if (!s.found.p[i]->foreign)
-            judge(&s, s.found.p[i], keep_all, &p.subjects[p.subject_count++]);
+            judge(&s, s.found.p[i], keep != PLAN_RESIDUE, &p.subjects[p.subject_count++]);
     }
     qsort(p.subjects, p.subject_count, sizeof *p.subjects, by_place);
-    if (refuse_nothing(&s, &p, err) < 0)
+    if (!safety && refuse_nothing(&s, &p, err) < 0)
         return -1;
     collect_claims(&s, &p);
     warn_elsewhere(&s, &p);
-    p.warnings = texts(a, &s.warnings);
-    p.warning_count = s.warnings.n;
-    p.problems = texts(a, &s.problems);
-    p.problem_count = s.problems.n;
+    p.warnings = texts(a, &s.warnings, safety ? &s.losses : NULL, &p.warning_count);
+    p.problems = texts(a, &s.problems, safety ? NULL : &s.losses, &p.problem_count);
     *ret = p;
     return 0;
 }

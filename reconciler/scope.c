@@ -11,6 +11,7 @@ void scope_set_free(struct scope_set *s)
     vec_free(&s->found);
     vec_free(&s->warnings);
     vec_free(&s->problems);
+    vec_free(&s->losses);
     map_free(s->books);
     map_free(s->by_key);
     map_free(s->by_uid);
@@ -178,6 +179,11 @@ static int add_cluster_needs(struct scope_set *s, struct err *err)
     if (found_get(s, t ? t : &KUBE_NAMESPACE, "", s->ns, &f, err) < 0)
         return -1;
     s->ns_exists = f != NULL;
+    if (f && raw_at(f->object.raw, "metadata", "deletionTimestamp", NULL).p)
+        scope_warn(&s->losses, s->a,
+                   "namespace %s is being deleted: what is gone from it already is not in this "
+                   "backup",
+                   s->ns);
     const struct kube_type *pv =
         kube_discovery_kind(s->discovery, STR(""), NULL, "PersistentVolume");
     size_t n = s->found.n;
@@ -297,7 +303,7 @@ int scope_collect(struct context *cx, struct arena *a, const char *kind, const c
     if (scope_read_members(&s, kind, ns, name, err) < 0 || list_namespace(&s, err) < 0 ||
         read_booked_elsewhere(&s, err) < 0 || add_applications(&s, err) < 0 ||
         add_helm_storage(&s, err) < 0 || add_cluster_needs(&s, err) < 0 ||
-        prove_members(&s, err) < 0)
+        prove_members(&s, err) < 0 || scope_find_absent(&s, err) < 0)
         return -1;
     scope_relate(&s);
     *ret = s;

@@ -64,6 +64,9 @@ struct scope_set {
     const char *ns; /* the content's */
     bool ns_exists, alone;
     struct text_list warnings, problems;
+    /* What should be there and is not: problems, but for a safety backup, which is made because of
+     * them. */
+    struct text_list losses;
 };
 
 /* Everything about the target; `ret` lives until scope_free. Errors: as plan_make. */
@@ -76,6 +79,12 @@ void scope_set_free(struct scope_set *s); /* fit for CLEANUP */
 /* The members and their books; decides ns and alone. */
 int scope_read_members(struct scope_set *s, const char *kind, const char *ns, const char *name,
                        struct err *err) must_check;
+
+/* Tells of what the chain's books name and the cluster does not hold. After the proofs. */
+int scope_find_absent(struct scope_set *s, struct err *err) must_check;
+
+/* True for a namespaced thing of the chain that is content, not an engine's object. */
+bool scope_is_content(const struct booking *b);
 
 /* Whose the objects are: owners, core, foreign. Pure. */
 void scope_relate(struct scope_set *s);

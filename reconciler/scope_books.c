@@ -129,9 +129,15 @@ static int read_books(struct scope_set *s, struct member *m, struct err *err)
             *err = e;
         return err_wrap(err, "reading the books of %s", m->text);
     }
-    scope_warn(&s->warnings, s->a,
-               "the books of %s cannot be read, so nothing counts as declared by it: %s", m->text,
-               e.msg);
+    if (m->relation == MEMBER_CHAIN)
+        scope_warn(&s->losses, s->a,
+                   "the books of %s cannot be read, so what belongs to it is not known and may be "
+                   "missing here: %s",
+                   m->text, e.msg);
+    else
+        scope_warn(&s->warnings, s->a,
+                   "the books of %s cannot be read, so nothing counts as declared by it: %s",
+                   m->text, e.msg);
     books_are_broken(s, m);
     return 0;
 }
@@ -156,8 +162,9 @@ static int chain_add(struct scope_set *s, const struct book_entry *e, struct err
                 *err = e2;
             return -1;
         }
-        scope_warn(&s->warnings, s->a, "%s %s/%s is in the books, but: %s", e->kind, e->ns, e->name,
-                   e2.msg);
+        bool lost = e2.kind == ERR_NOT_FOUND && !e->seed;
+        scope_warn(lost ? &s->losses : &s->warnings, s->a, "%s %s/%s is in the books, but: %s",
+                   e->kind, e->ns, e->name, e2.msg);
         return 0;
     }
     if (!member_of(s, &app))
@@ -192,8 +199,7 @@ static int parent_seen(void *ctx, const struct application *parent, struct err *
 
 /* ---- the namespace ---- */
 
-/* True for a namespaced thing of the chain that is content, not an engine's object. */
-static bool is_content(const struct booking *b)
+bool scope_is_content(const struct booking *b)
 {
     const struct engine *engine;
     const struct kube_type *t;
@@ -212,7 +218,7 @@ static const char *busiest_ns(struct scope_set *s)
     str key, best = {0};
     while (map_each(s->books, &at, NULL, &value)) {
         const struct booking *b = value;
-        if (!is_content(b))
+        if (!scope_is_content(b))
             continue;
         uintptr_t n = (uintptr_t)map_get(counts, str_of(b->entry.ns));
         map_put(counts, str_of(b->entry.ns), (void *)(n + 1));
@@ -238,7 +244,7 @@ static const char *content_ns(struct scope_set *s)
     void *value;
     while (map_each(s->books, &at, NULL, &value)) {
         const struct booking *b = value;
-        own |= is_content(b) && streq(b->entry.ns, app->content_ns);
+        own |= scope_is_content(b) && streq(b->entry.ns, app->content_ns);
     }
     if (own && *app->content_ns)
         return app->content_ns;
@@ -303,7 +309,7 @@ static bool has_content(const struct scope_set *s)
         if (((const struct booking *)value)->by->relation == MEMBER_CHAIN)
             return true;
     }
-    return s->warnings.n > 0; /* books that cannot be read are not empty books */
+    return s->losses.n > 0; /* books that cannot be read are not empty books */
 }
 
 int scope_read_members(struct scope_set *s, const char *kind, const char *ns, const char *name,

@@ -88,11 +88,17 @@ struct plan {
 
 struct context;
 
+enum plan_keep {
+    PLAN_RESIDUE,
+    PLAN_ALL,   /* every storable core object whole */
+    PLAN_SAFETY /* so too; and what is missing is no problem but a warning: a Restore is about to
+                   bring it back */
+};
+
 /* Reads the cluster and judges. Writes nothing. NOT_FOUND: no such target; REFUSED: a Backup of
- * nothing, with what was looked for. keep_all (safety backups): every storable core object is kept
- * whole. */
+ * nothing, or (but for PLAN_SAFETY) of content whose namespace is gone, with what to do. */
 int plan_make(struct context *cx, struct arena *a, const char *kind, const char *ns,
-              const char *name, bool keep_all, struct plan *ret, struct err *err) must_check;
+              const char *name, enum plan_keep keep, struct plan *ret, struct err *err) must_check;
 
 /* {target, declared{engine,source,revision,reachable},
  * objects[{group,version,kind,namespace,name,uid, class,rule,reason,keep,fields}], summary}: no

@@ -80,10 +80,10 @@ struct backup_run {
     const char *full;                      /* "Backup gleaner-system/nightly" */
     const char *kind, *target_ns, *target; /* spec.target */
     const char *store_ref;                 /* spec.storeRef.name, or NULL */
-    const char *safety_for; /* uid of the Restore that this is the safety backup of, or NULL */
-    const char *schedule;   /* the name of the Schedule that made it, or NULL */
-    const char *ttl;        /* spec.ttl, or NULL */
-    bool keep_all;
+    const char *safety_for;  /* uid of the Restore that this is the safety backup of, or NULL */
+    const char *schedule;    /* the name of the Schedule that made it, or NULL */
+    const char *ttl;         /* spec.ttl, or NULL */
+    enum plan_keep keep;     /* spec.keep */
     struct session *session; /* see backup_session */
 };
 

@@ -350,8 +350,9 @@ static void read_spec(struct backup_run *b)
     b->target_ns = raw_text(b->a, o->raw, "spec", "target", "namespace", NULL);
     b->target = raw_text(b->a, o->raw, "spec", "target", "name", NULL);
     b->store_ref = raw_text(b->a, o->raw, "spec", "storeRef", "name", NULL);
-    b->keep_all = raw_is(raw_at(o->raw, "spec", "keep", NULL), "All");
     b->safety_for = kube_label(b->a, o, LEASE_SAFETY_LABEL);
+    if (raw_is(raw_at(o->raw, "spec", "keep", NULL), "All"))
+        b->keep = b->safety_for ? PLAN_SAFETY : PLAN_ALL;
     b->schedule = kube_annotation(b->a, o, BACKUP_SCHEDULE_ANNOTATION);
     if (!b->schedule)
         b->schedule = kube_label(b->a, o, BACKUP_SCHEDULE_ANNOTATION);

@@ -77,7 +77,7 @@ int backup_plan(struct backup_run *b, struct err *err)
     const char *store;
     if (store_resolve(b->cx, b->a, b->store_ref, &store, err) < 0)
         return -1;
-    if (plan_make(b->cx, b->a, b->kind, b->target_ns, b->target, b->keep_all, &plan, err) < 0) {
+    if (plan_make(b->cx, b->a, b->kind, b->target_ns, b->target, b->keep, &plan, err) < 0) {
         if (err && err->kind == ERR_NOT_FOUND)
             return err_set(err, ERR_NOT_FOUND,
                            "there is no %s %s/%s: correct spec.target in a new Backup", b->kind,

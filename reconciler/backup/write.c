@@ -271,7 +271,7 @@ int backup_write(struct backup_run *b, struct err *err)
         struct plan plan;
         struct store_id tree, snapshot;
         char hex[STORE_ID_HEX];
-        if (plan_make(b->cx, b->a, b->kind, b->target_ns, b->target, b->keep_all, &plan, err) < 0)
+        if (plan_make(b->cx, b->a, b->kind, b->target_ns, b->target, b->keep, &plan, err) < 0)
             return -1;
         if (!streq(plan.ns, status_text(&b->st, "namespace")))
             return err_set(

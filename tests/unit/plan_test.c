@@ -314,6 +314,108 @@ static void test_references(void **state)
     down(&b);
 }
 
+/* Whose namespace is gone has nothing left to back up, whatever its engine's objects say: such a
+ * backup would push the good ones out. A Restore's own safety backup is made all the same. */
+static void test_namespace_gone(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, "[" KS("one", "flux-system",
+                    ENTRY("app_web_apps_Deployment") "," ENTRY("app_disk__PersistentVolumeClaim"))
+             "]");
+    assert_int_equal(
+        plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", PLAN_RESIDUE, &p, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_non_null(strstr(err.msg, "namespace app, where the content of Kustomization "
+                                    "flux-system/one belongs, does not exist"));
+    assert_non_null(strstr(err.msg, "restore an earlier backup"));
+    assert_int_equal(
+        plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", PLAN_SAFETY, &p, &err), 0);
+    assert_int_equal(p.problem_count, 0);
+    down(&b);
+}
+
+/* What the books name and is not there: data make the backup incomplete, other things are told of.
+ */
+static void test_absent(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, "[" KS("one", "flux-system",
+                    ENTRY("app_web_apps_Deployment") "," ENTRY("app_conf__ConfigMap") ","
+                    ENTRY("app_gone__ConfigMap") "," ENTRY("app_disk__PersistentVolumeClaim") ","
+                    ENTRY("app_db_apps_StatefulSet") "," ENTRY("app_ran_batch_Job") ","
+                    ENTRY("app_a__ConfigMap") "," ENTRY("app_b__ConfigMap")) ","
+             THING("apps/v1", "Deployment", "web", "app", "", "") ","
+             THING("v1", "ConfigMap", "conf", "app", "", "") ","
+             THING("v1", "ConfigMap", "a", "app", "", "") ","
+             THING("v1", "ConfigMap", "b", "app", "", "") "]");
+    if (plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", PLAN_RESIDUE, &p, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(p.problem_count, 2);
+    assert_true(says(p.problems, 2, "PersistentVolumeClaim app/disk is in the books"));
+    assert_true(says(p.problems, 2, "StatefulSet app/db is in the books"));
+    assert_true(says(p.warnings, p.warning_count, "ConfigMap app/gone is in the books"));
+    assert_true(says(p.warnings, p.warning_count, "Job app/ran is in the books"));
+    assert_false(says(p.warnings, p.warning_count, "app/conf"));
+    assert_int_equal(
+        plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", PLAN_SAFETY, &p, &err), 0);
+    assert_int_equal(p.problem_count, 0);
+    assert_true(says(p.warnings, p.warning_count, "PersistentVolumeClaim app/disk is in the"));
+    down(&b);
+}
+
+/* An application that is half gone makes no complete backup, even without a claim in its books. */
+static void test_half_gone(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, "[" KS("one", "flux-system",
+                    ENTRY("app_web_apps_Deployment") "," ENTRY("app_conf__ConfigMap")) ","
+             THING("v1", "ConfigMap", "conf", "app", "", "") "]");
+    if (plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", PLAN_RESIDUE, &p, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_int_equal(p.problem_count, 1);
+    assert_true(says(p.problems, 1, "1 of the 2 objects"));
+    down(&b);
+}
+
+/* A member of the chain that is gone, or whose books cannot be read, may take volumes with it. */
+static void test_broken_chain(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, "[" KS("root", "flux-system",
+                    ENTRY("app_conf__ConfigMap") ","
+                    ENTRY("flux-system_gone_kustomize.toolkit.fluxcd.io_Kustomization") ","
+                    ENTRY("flux-system_mute_kustomize.toolkit.fluxcd.io_Kustomization")) ","
+             KS("two", "flux-system", ENTRY("app_other__ConfigMap")) ","
+             "{'apiVersion':'kustomize.toolkit.fluxcd.io/v1','kind':'Kustomization','metadata':"
+             "{'name':'mute','namespace':'flux-system'},'spec':{}},"
+             THING("v1", "ConfigMap", "conf", "app", "", "") ","
+             THING("v1", "ConfigMap", "other", "app", "", "") ","
+             CLAIM("disk") "]");
+    if (plan_make(&b.cx, b.a, "Kustomization", "flux-system", "root", PLAN_RESIDUE, &p, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(says(p.warnings, p.warning_count, "claim disk is not in this backup"));
+    assert_int_equal(p.problem_count, 2);
+    assert_true(says(p.problems, 2, "books of Kustomization flux-system/mute cannot be read"));
+    assert_true(says(p.problems, 2, "Kustomization flux-system/gone is in the books"));
+    down(&b);
+}
+
 static void test_nothing(void **state)
 {
     (void)state;
@@ -368,6 +470,10 @@ int main(void)
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_mounted_claims),
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_namespace_gone),
+        cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_half_gone),
+        cmocka_unit_test(test_broken_chain),
         cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_forbidden),
     };
