@@ -5,8 +5,6 @@
 
 #include <stdio.h>
 
-enum { KEYS_MAX = 64 };
-
 bool store_owner_is_uid(const char *text)
 {
     static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
@@ -57,7 +55,7 @@ int store_owner_read(struct backend *b, const char *own, char *ret, size_t room,
 {
     struct store_ids ids = {0};
     struct err why = {0};
-    int r = backend_list_ids(b, BACKEND_KEY, false, KEYS_MAX, &ids, &why);
+    int r = backend_list_ids(b, BACKEND_KEY, false, STORE_KEYS_MAX, &ids, &why);
     if (r < 0 && why.kind != ERR_NOT_FOUND) {
         if (err)
             *err = why;
