@@ -135,8 +135,12 @@ size_t backup_rows_failed(struct backup_run *b);
  */
 const char *backup_last_tree(struct backup_run *b, const char *claim);
 
-/* The row that a mover works on is to be done anew: its mover is taken away. */
-void backup_rows_stopped(struct backup_run *b);
+/* Every claim is to be copied anew, whatever became of it before. */
+void backup_rows_again(struct backup_run *b);
+
+/* *ret: the id (hex, in the arena) of the snapshot that an earlier run of this Backup has written;
+ * NULL if there is none. b->session is open. */
+int backup_find_written(struct backup_run *b, const char **ret, struct err *err) must_check;
 
 /* True if anything that belongs to the target is not in the backup. */
 bool backup_is_partial(struct backup_run *b);

@@ -239,25 +239,43 @@ static int enter(struct backup_run *b, enum backup_phase phase, struct err *err)
     return backup_save(b, err);
 }
 
-/* A Restore of another target may be rewriting the same volumes: what a mover has read of them is
- * thrown away, and read anew afterwards. What was read completely before is kept. */
-static int look_for_restore(struct backup_run *b, bool *ret_mine, const char **ret_other,
-                            struct err *err)
+/* Volumes that were copied before a Restore and what is read after it are of two times: whatever
+ * was copied is copied again, at no great cost, as it is in the store already. A mover that was
+ * stopped has to be gone first, or its answer would be taken for the new one's. */
+static int begin_volumes_again(struct backup_run *b, const char *ns, bool *ret_gone,
+                               struct err *err)
+{
+    status_set(&b->st, "phase", json_string(phases[BACKUP_VOLUMES].name));
+    backup_rows_again(b);
+    return mover_pod_leave(b->cx, b->a, b->uid, ns, ret_gone, err);
+}
+
+/* Waits for a Restore of another target that may be rewriting the same volumes. A snapshot that is
+ * written already is whole and waits for nobody. */
+static int look_for_restore(struct backup_run *b, enum backup_phase phase, bool *ret_mine,
+                            const char **ret_other, struct err *err)
 {
     struct lease_holder me = holder_of(b);
-    const char *ns = status_text(&b->st, "namespace"), *restore;
-    bool gone;
+    const char *ns = status_text(&b->st, "namespace"), *restore, *written = NULL;
+    bool waited = streq(status_condition_is(&b->st, "RestoreInProgress"), "True"), gone;
     if (lease_restore_in(b->cx, b->a, ns, &me, &restore, err) < 0)
         return -1;
-    if (!restore)
+    if (!restore && !waited)
         return 0;
-    /* The lock lives on, or a prune could take what was stored for the rows that are done. */
-    if (backup_session(b, err) < 0)
+    /* The lock lives on, or a prune could take what need not be stored twice. */
+    if (backup_session(b, err) < 0 ||
+        (phase == BACKUP_WRITE && backup_find_written(b, &written, err) < 0))
         return -1;
-    *ret_mine = false;
-    *ret_other = arena_printf(b->a, "Restore %s", restore);
-    backup_rows_stopped(b);
-    return mover_pod_remove(b->cx, b->a, b->uid, ns, NULL, &gone, err);
+    if (written)
+        return 0;
+    if (begin_volumes_again(b, ns, &gone, err) < 0)
+        return -1;
+    if (restore)
+        *ret_other = arena_printf(b->a, "Restore %s", restore);
+    else
+        *ret_other = "a mover that a Restore has interrupted";
+    *ret_mine = !restore && gone && phase == BACKUP_VOLUMES;
+    return 0;
 }
 
 /* *ret_mine: the target is ours to read; else somebody works on it and the status says who. */
@@ -268,7 +286,7 @@ static int take_lease(struct backup_run *b, enum backup_phase phase, bool *ret_m
     const char *other = "";
     if (lease_take(b->cx, b->a, lease_name(b), &me, ret_mine, &other, err) < 0 ||
         (*ret_mine && (phase == BACKUP_VOLUMES || phase == BACKUP_WRITE) &&
-         look_for_restore(b, ret_mine, &other, err) < 0))
+         look_for_restore(b, phase, ret_mine, &other, err) < 0))
         return -1;
     if (*ret_mine)
         return 0;

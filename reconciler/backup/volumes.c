@@ -71,6 +71,11 @@ void backup_set_plan(struct backup_run *b, const struct plan *p)
     add_abandoned(b, p);
 }
 
+static json_t *row_new(const char *claim)
+{
+    return json_pack("{s:s, s:s}", "claim", claim, "phase", "Pending");
+}
+
 int backup_plan(struct backup_run *b, struct err *err)
 {
     struct plan plan;
@@ -93,8 +98,7 @@ int backup_plan(struct backup_run *b, struct err *err)
     backup_set_plan(b, &plan);
     json_t *rows = json_array();
     for (size_t i = 0; i < plan.claim_count; i++)
-        json_array_append_new(rows,
-                              json_pack("{s:s, s:s}", "claim", plan.claims[i], "phase", "Pending"));
+        json_array_append_new(rows, row_new(plan.claims[i]));
     status_set(&b->st, "volumes", rows);
     /* The password and the store are tried before any mover starts. */
     if (backup_session(b, err) < 0)
@@ -126,15 +130,13 @@ size_t backup_rows_failed(struct backup_run *b)
     return n;
 }
 
-void backup_rows_stopped(struct backup_run *b)
+void backup_rows_again(struct backup_run *b)
 {
     size_t i;
-    json_t *row;
+    json_t *row, *rows = json_array();
     json_array_foreach(backup_rows(b), i, row)
-    {
-        if (row_is(row, "Running"))
-            json_object_set_new(row, "phase", json_string("Pending"));
-    }
+        json_array_append_new(rows, row_new(json_text_at(row, "claim", NULL)));
+    status_set(&b->st, "volumes", rows);
 }
 
 static void row_set(json_t *row, const char *member, const char *text)

@@ -208,8 +208,7 @@ static void take_tag(struct backup_run *b)
                                     "controller was stopped before it could say why"));
 }
 
-/* The snapshot that an earlier run of this Backup wrote before it was killed. */
-static int find_written(struct backup_run *b, const char **ret, struct err *err)
+int backup_find_written(struct backup_run *b, const char **ret, struct err *err)
 {
     struct session *s = b->session;
     char hex[STORE_ID_HEX];
@@ -265,7 +264,7 @@ static void add_late_claims(struct backup_run *b, const struct plan *p)
 int backup_write(struct backup_run *b, struct err *err)
 {
     const char *written;
-    if (backup_session(b, err) < 0 || find_written(b, &written, err) < 0)
+    if (backup_session(b, err) < 0 || backup_find_written(b, &written, err) < 0)
         return -1;
     if (!written) {
         struct plan plan;

@@ -546,6 +546,99 @@ static void test_restore_of_another_target(void **state)
     bench_down(&b);
 }
 
+static void set_backup_status(struct kube *k, struct arena *a, const char *status)
+{
+    struct err err;
+    struct kube_write how = {.subresource = "status"};
+    if (kube_patch(k, a, &KUBE_BACKUP, "gleaner-system", "one", KUBE_PATCH_MERGE,
+                   str_of(arena_printf(a, "{\"status\":%s}", status)), &how, NULL, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static str backup_status(struct kube *k, struct arena *a)
+{
+    struct kube_object o;
+    struct err err;
+    assert_int_equal(kube_get(k, a, &KUBE_BACKUP, "gleaner-system", "one", &o, &err), 0);
+    return raw_get(o.raw, "status");
+}
+
+/* What was copied before a Restore is of another time than what is read after it: all of it is
+ * copied again, also when only the objects were still to be read. */
+static void test_restore_between_volumes(void **state)
+{
+    (void)state;
+    static const char *const phases[] = {"Volumes", "Write"};
+    for (size_t n = 0; n < ARRAY_LEN(phases); n++) {
+        struct arena *a CLEANUP(arena_free_p) = arena_new();
+        struct bench b;
+        struct outcome o;
+        struct err err;
+        str row;
+        size_t rows = 0;
+        bench_up(&b);
+        struct kube *k = fake_client(b.fake);
+        struct context cx = context_of(&b, k);
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &o, &err), 0);
+        assert_true(raw_is(raw_get(backup_status(k, a), "phase"), "Volumes"));
+        set_backup_status(k, a,
+                          arena_printf(a,
+                                       "{\"phase\":\"%s\",\"volumes\":["
+                                       "{\"claim\":\"x\",\"phase\":\"Completed\"},"
+                                       "{\"claim\":\"y\",\"phase\":\"Failed\",\"tries\":2},"
+                                       "{\"claim\":\"z\",\"phase\":\"%s\"}]}",
+                                       phases[n], n == 0 ? "Running" : "Completed"));
+        fake_post(b.fake, "objects",
+                  "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Restore\",\"metadata\":"
+                  "{\"name\":\"r\",\"namespace\":\"gleaner-system\",\"uid\":\"restore-1\"},"
+                  "\"status\":{\"phase\":\"Volumes\",\"source\":{\"namespace\":\"app\"}}}]");
+        assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &o, &err), 0);
+        str status = backup_status(k, a);
+        assert_true(raw_is(raw_get(status, "phase"), "Volumes"));
+        for (struct raw_iter it = raw_iter(raw_get(status, "volumes")); raw_next(&it, NULL, &row);
+             rows++) {
+            assert_true(raw_is(raw_get(row, "phase"), "Pending"));
+            assert_null(raw_get(row, "tries").p);
+        }
+        assert_int_equal(rows, 3);
+        backup_sessions_end();
+        kube_free(k);
+        bench_down(&b);
+    }
+}
+
+/* A mover that was stopped for a Restore may end well all the same: its answer is not taken. */
+static void test_stopped_mover_has_to_go(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    struct outcome o;
+    struct err err;
+    const char *message = "";
+    bench_up(&b);
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &o, &err), 0);
+    set_backup_status(k, a,
+                      "{\"volumes\":[{\"claim\":\"x\",\"phase\":\"Pending\"}],\"conditions\":["
+                      "{\"type\":\"RestoreInProgress\",\"status\":\"True\",\"reason\":"
+                      "\"RestoreInProgress\",\"message\":\"\","
+                      "\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}");
+    fake_post(b.fake, "objects",
+              "[{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"m\","
+              "\"namespace\":\"app\",\"labels\":{\"gleaner.dev/mover\":\"backup-1\"},"
+              "\"finalizers\":[\"example.com/slow\"]},\"spec\":{}}]");
+    assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &o, &err), 0);
+    ready_reason(a, &b, &message);
+    assert_non_null(strstr(message, "waiting until a mover"));
+    backup_sessions_end();
+    kube_free(k);
+    bench_down(&b);
+}
+
 static int count_backup(void *ctx, const struct kube_object *o, struct err *err)
 {
     (void)err;
@@ -614,6 +707,8 @@ int main(void)
         cmocka_unit_test(test_no_snapshot_of_what_was_pruned),
         cmocka_unit_test(test_mover_outlives_the_lock),
         cmocka_unit_test(test_restore_of_another_target),
+        cmocka_unit_test(test_restore_between_volumes),
+        cmocka_unit_test(test_stopped_mover_has_to_go),
         cmocka_unit_test(test_schedule_makes_up_once),
         cmocka_unit_test(test_refused),
     };
