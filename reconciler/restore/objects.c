@@ -129,6 +129,9 @@ int restore_recreate(struct restore *r, struct err *err)
             return -1;
     if (recreate_charts(r, p.types, err) < 0)
         return -1;
+    /* What was made only now has its fields before anybody starts with it. */
+    if (restore_residue_pass(r, false, err) < 0)
+        return -1;
     return restore_start_workloads(r, err);
 }
 
@@ -167,9 +170,33 @@ int restore_preflight(struct restore *r, struct err *err)
 
 /* ---- Residue ---- */
 
+/* What comes after its owner. Not `last`: as soon as the owner is there, what pods cannot start
+ * without, or would start wrongly with. */
+static int owned_pass(struct restore *r, bool last, struct err *err)
+{
+    struct restore_area p;
+    if (restore_open_area(r, SNAPSHOT_RESOURCES, &p, err) < 0)
+        return -1;
+    for (size_t i = 0; i < p.n; i++) {
+        const struct item *it = &p.items[i];
+        const struct kube_type *t = restore_type_of(p.types, it);
+        bool owned = it->restore == RESTORE_AFTER_OWNER;
+        if (restore_skips(it) || (!last && !item_is_configuration(it)))
+            continue;
+        if (owned && write_owned(r, p.archive, it, t, last, err) < 0)
+            return -1;
+        if (!owned && streq(it->resource, "secrets") && streq(it->group, "") &&
+            write_token(r, p.archive, it, t, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int restore_residue_pass(struct restore *r, bool last, struct err *err)
 {
     struct restore_area p;
+    if (owned_pass(r, false, err) < 0)
+        return -1;
     if (restore_open_area(r, SNAPSHOT_RESIDUE, &p, err) < 0)
         return -1;
     for (size_t i = 0; i < p.n; i++) {
@@ -188,17 +215,10 @@ int restore_residue_pass(struct restore *r, bool last, struct err *err)
 
 int restore_residue(struct restore *r, struct err *err)
 {
-    struct restore_area p;
     int rc = restore_residue_pass(r, true, err);
     if (rc != STEP_NEXT)
         return rc;
     if (restore_forget_copies(r, err) < 0)
         return -1;
-    if (restore_open_area(r, SNAPSHOT_RESOURCES, &p, err) < 0)
-        return -1;
-    for (size_t i = 0; i < p.n; i++)
-        if (p.items[i].restore == RESTORE_AFTER_OWNER && !restore_skips(&p.items[i]) &&
-            write_owned(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), err) < 0)
-            return -1;
-    return STEP_NEXT;
+    return owned_pass(r, true, err) < 0 ? -1 : STEP_NEXT;
 }

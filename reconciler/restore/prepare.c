@@ -122,6 +122,20 @@ static int strip_account(struct edit *e, const char *account)
     return 0;
 }
 
+#define ACCOUNT_UID "kubernetes.io/service-account.uid"
+
+bool prepare_is_token(const struct kube_object *o)
+{
+    return kube_object_is(o, "", "Secret") &&
+           raw_is(raw_get(o->raw, "type"), "kubernetes.io/service-account-token");
+}
+
+static void strip_token(struct edit *e)
+{
+    edit_remove(e, JSON_PATH("data"));
+    edit_remove(e, JSON_PATH("metadata", "annotations", ACCOUNT_UID));
+}
+
 static void strip_job(struct edit *e)
 {
     static const char *const labels[] = {"controller-uid", "batch.kubernetes.io/controller-uid"};
@@ -163,6 +177,8 @@ static int strip_kind(struct edit *e, const struct kube_object *o, str managed)
         return strip_account(e, o->name);
     else if (kube_object_is(o, "batch", "Job"))
         strip_job(e);
+    else if (prepare_is_token(o))
+        strip_token(e);
     return 0;
 }
 
@@ -235,6 +251,16 @@ static void keep_live(struct edit *e, const struct kube_object *live, const char
         edit_set(e, JSON_PATH(a, b), value);
 }
 
+static void keep_token(struct edit *e, const struct kube_object *live)
+{
+    str data = raw_get(live->raw, "data");
+    str uid = raw_at(live->raw, "metadata", "annotations", ACCOUNT_UID, NULL);
+    if (data.p)
+        edit_set(e, JSON_PATH("data"), data);
+    if (uid.p)
+        edit_set(e, JSON_PATH("metadata", "annotations", ACCOUNT_UID), uid);
+}
+
 int prepare_replace(struct arena *a, const struct prepared *p, const struct kube_object *live,
                     str *ret, struct err *err)
 {
@@ -251,6 +277,8 @@ int prepare_replace(struct arena *a, const struct prepared *p, const struct kube
         keep_live(&e, live, "spec", "clusterIPs");
         keep_live(&e, live, "spec", "healthCheckNodePort");
     }
+    if (prepare_is_token(live))
+        keep_token(&e, live);
     if (e.failed)
         return err_wrap(err, "preparing %s %s", live->kind, live->name);
     *ret = e.text;

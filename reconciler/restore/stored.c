@@ -181,6 +181,16 @@ bool item_is_definition(const struct item *it)
             streq(it->resource, "customresourcedefinitions"));
 }
 
+bool item_is_configuration(const struct item *it)
+{
+    return rank_of(it) <= 2;
+}
+
+bool item_has_drifted(const struct item *it)
+{
+    return streq(it->class, verdict_class_name(VERDICT_DRIFTED));
+}
+
 bool item_is_job(const struct item *it)
 {
     return streq(it->group, "batch") && streq(it->resource, "jobs");

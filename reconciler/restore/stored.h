@@ -85,6 +85,12 @@ bool item_is_workload(const struct item *it);
  * and one that is there is left as it is, because more than the target lives by it. */
 bool item_is_definition(const struct item *it);
 
+/* True for what pods need before they can start: accounts and their roles, Secrets, ConfigMaps. */
+bool item_is_configuration(const struct item *it);
+
+/* True where Git holds some of the kept fields with another value. */
+bool item_has_drifted(const struct item *it);
+
 /* True for batch Jobs, which are made only as a record of what they did. */
 bool item_is_job(const struct item *it);
 

@@ -27,9 +27,55 @@ static int clean(const struct kube_object *live, struct err *err)
 /* Kinds of which only the presence is compared: what they hold is the platform's, or runs on. */
 static bool presence_only(const struct kube_object *o, const struct item *it)
 {
+    if (it->restore == RESTORE_AFTER_OWNER)
+        return !write_overwrites(it, o);
     return !it->core || item_is_job(it) || item_is_definition(it) ||
-           kube_object_is(o, "", "PersistentVolumeClaim") || item_is_workload(it) ||
-           it->restore == RESTORE_AFTER_OWNER;
+           kube_object_is(o, "", "PersistentVolumeClaim") || item_is_workload(it);
+}
+
+/* Its marks are its owner's; what counts is the value. */
+static bool beside_the_data(void *ctx, const char *const *path)
+{
+    return !streq(path[0], "data") || engine_declares(ctx, path);
+}
+
+/* Owners that hold no value themselves: what they write is issued, or lies sealed in Git or in a
+ * vault, and may have moved on. */
+static bool is_issued(struct arena *a, const struct kube_object *secret)
+{
+    static const char *const groups[] = {"bitnami.com", "external-secrets.io", "cert-manager.io",
+                                         "secrets.hashicorp.com"};
+    struct kube_owner o;
+    for (struct raw_iter it = kube_owners(secret); kube_owner_next(a, &it, &o);)
+        for (size_t i = 0; i < ARRAY_LEN(groups); i++)
+            if (str_is(kube_group_of(o.api_version), groups[i]))
+                return true;
+    return raw_is(raw_get(secret->raw, "type"), "kubernetes.io/tls");
+}
+
+/* It was written over; what differs now was written by its owner since. */
+static int verify_owned_secret(struct restore *r, const struct kube_object *stored,
+                               const struct kube_object *live, struct err *err)
+{
+    struct prepared p;
+    bool same;
+    const char *where;
+    struct tolerance tol = {raw_at(live->raw, "metadata", "managedFields", NULL),
+                            write_engine_managers(r->a)};
+    if (prepare_object(r->a, stored, NULL, NULL, &p, err) < 0 ||
+        prepare_compare(r->a, &p, live, false, beside_the_data, &tol, &same, &where, err) < 0)
+        return -1;
+    if (same)
+        return 0;
+    if (!is_issued(r->a, stored))
+        return err_set(err, ERR_REFUSED,
+                       "Secret %s/%s is not as the backup has it: its owner has written %s anew. "
+                       "If the restored data want the old value, make its owner keep it",
+                       live->ns, live->name, where);
+    restore_event(r, true, false, "IssuedAnew",
+                  "Secret %s/%s was put back, and its owner has written %s anew since", live->ns,
+                  live->name, where);
+    return 0;
 }
 
 static int verify_item(struct restore *r, struct stored *archive, const struct item *it,
@@ -53,6 +99,8 @@ static int verify_item(struct restore *r, struct stored *archive, const struct i
         return -1;
     if (presence_only(&stored, it))
         return 0;
+    if (it->restore == RESTORE_AFTER_OWNER)
+        return verify_owned_secret(r, &stored, &live, err);
     struct tolerance tol = {raw_at(live.raw, "metadata", "managedFields", NULL),
                             write_engine_managers(r->a)};
     if (prepare_object(r->a, &stored, NULL, NULL, &p, err) < 0 ||
@@ -61,6 +109,23 @@ static int verify_item(struct restore *r, struct stored *archive, const struct i
     return same ? 0
                 : err_set(err, ERR_REFUSED, "%s %s/%s is not as the backup has it: %s differs",
                           stored.kind, it->ns, it->name, where);
+}
+
+/* What an engine has put back over a value that the backup kept is named, so that it is no
+ * surprise. */
+static int tell_of_drift(struct restore *r, const struct prepared *p,
+                         const struct kube_object *live, struct err *err)
+{
+    bool same;
+    const char *where;
+    if (prepare_compare(r->a, p, live, false, NULL, NULL, &same, &where, err) < 0)
+        return -1;
+    if (!same)
+        restore_event(r, true, false, "DriftNotKept",
+                      "%s %s/%s: the engine has put its own %s back over the value of the backup, "
+                      "which Git does not hold",
+                      live->kind, live->ns, live->name, where);
+    return 0;
 }
 
 static int verify_fields(struct restore *r, struct stored *archive, const struct item *it,
@@ -75,6 +140,8 @@ static int verify_fields(struct restore *r, struct stored *archive, const struct
         return -1;
     if (!there)
         return err_set(err, ERR_REFUSED, "%s %s/%s is not there", stored.kind, it->ns, it->name);
+    if (prepare_is_token(&live))
+        return 0;
     struct prepared p = {.body = stored.raw};
     struct tolerance tol = {raw_at(live.raw, "metadata", "managedFields", NULL),
                             write_engine_managers(r->a)};
@@ -83,6 +150,8 @@ static int verify_fields(struct restore *r, struct stored *archive, const struct
     if (!same)
         return err_set(err, ERR_REFUSED, "%s %s/%s lacks a field of the backup: %s", stored.kind,
                        it->ns, it->name, where);
+    if (item_has_drifted(it) && tell_of_drift(r, &p, &live, err) < 0)
+        return -1;
     return clean(&live, err);
 }
 

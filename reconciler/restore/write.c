@@ -140,6 +140,19 @@ static int replace(struct restore *r, const struct kube_type *t, const struct it
     return 0;
 }
 
+/* The cluster deletes a token whose account is not there (yet). */
+static int lacks_account(struct restore *r, const struct kube_object *token, bool *ret,
+                         struct err *err)
+{
+    const char *account = kube_annotation(r->a, token, "kubernetes.io/service-account.name");
+    struct kube_object o;
+    bool there = false;
+    if (account && write_get(r, &KUBE_SERVICEACCOUNT, token->ns, account, &o, &there, err) < 0)
+        return -1;
+    *ret = !there;
+    return 0;
+}
+
 int write_item(struct restore *r, struct stored *archive, const struct item *it,
                const struct kube_type *t, struct err *err)
 {
@@ -154,6 +167,11 @@ int write_item(struct restore *r, struct stored *archive, const struct item *it,
         return -1;
     if (there && raw_at(live.raw, "metadata", "deletionTimestamp", NULL).p)
         return err_set(err, ERR_BUSY, "%s %s is being deleted", t->kind, it->name);
+    bool wait = false;
+    if (!there && prepare_is_token(&stored) && lacks_account(r, &stored, &wait, err) < 0)
+        return -1;
+    if (wait)
+        return 0;
     if (!there && create(r, t, it, p.body, &live, err) < 0)
         return -1;
     /* A claim's spec cannot be changed, and its bytes are not ours to replace here. */
@@ -163,13 +181,45 @@ int write_item(struct restore *r, struct stored *archive, const struct item *it,
     return object_give_back(r->cx->kube, r->a, t, &live, p.managed, NULL, false, err);
 }
 
-int write_owned(struct restore *r, struct stored *archive, const struct item *it,
-                const struct kube_type *t, struct err *err)
+bool write_overwrites(const struct item *it, const struct kube_object *stored)
 {
-    struct kube_object live;
+    static const char *const issued[] = {"kubernetes.io/service-account-token",
+                                         "bootstrap.kubernetes.io/token", "helm.sh/release.v1"};
+    for (size_t i = 0; i < ARRAY_LEN(issued); i++)
+        if (raw_is(raw_get(stored->raw, "type"), issued[i]))
+            return false;
+    return it->core && kube_object_is(stored, "", "Secret");
+}
+
+int write_owned(struct restore *r, struct stored *archive, const struct item *it,
+                const struct kube_type *t, bool last, struct err *err)
+{
+    struct kube_object stored, live;
+    struct prepared p;
+    bool there;
     if (item_is_job(it))
         return write_item(r, archive, it, t, err);
-    return write_absent(r, archive, it, t, &live, err);
+    if (need_type(it, t, err) < 0 || write_prepare(r, archive, it, &stored, &p, err) < 0 ||
+        write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
+        return -1;
+    if (!last && p.owners_lost)
+        return 0;
+    if (there && raw_at(live.raw, "metadata", "deletionTimestamp", NULL).p)
+        return last ? err_set(err, ERR_BUSY, "%s %s is being deleted", t->kind, it->name) : 0;
+    if (!there && create(r, t, it, p.body, &live, err) < 0)
+        return -1;
+    if (there && write_overwrites(it, &stored) && replace(r, t, it, &p, &live, err) < 0)
+        return -1;
+    return object_give_back(r->cx->kube, r->a, t, &live, p.managed, NULL, false, err);
+}
+
+int write_token(struct restore *r, struct stored *archive, const struct item *it,
+                const struct kube_type *t, struct err *err)
+{
+    struct kube_object stored;
+    if (stored_object(archive, r->a, it, &stored, err) < 0)
+        return -1;
+    return prepare_is_token(&stored) ? write_item(r, archive, it, t, err) : 0;
 }
 
 /* ---- fields ---- */
@@ -188,9 +238,9 @@ const char *const *write_engine_managers(struct arena *a)
     return list;
 }
 
-/* Adds to `out` the fields of one map that are to be written. */
+/* Adds to `out` the fields of one map that are to be written; `insist`: an engine's too. */
 static int missing_fields(struct restore *r, const struct kube_object *live, str stored,
-                          const char *const *at, json_t *out, struct err *err)
+                          const char *const *at, bool insist, json_t *out, struct err *err)
 {
     const char *const *engines_managers = write_engine_managers(r->a);
     str managed = raw_at(live->raw, "metadata", "managedFields", NULL);
@@ -201,7 +251,7 @@ static int missing_fields(struct restore *r, const struct kube_object *live, str
         str have = at[1] ? raw_at(live->raw, at[0], at[1], name, NULL)
                          : raw_at(live->raw, at[0], name, NULL);
         const char *const path[] = {at[0], at[1] ? at[1] : name, at[1] ? name : NULL, NULL};
-        if (str_eq(have, value) || fields_owned(managed, engines_managers, path))
+        if (str_eq(have, value) || (!insist && fields_owned(managed, engines_managers, path)))
             continue;
         json_t *j;
         if (json_parse(value, &j, err) < 0)
@@ -220,20 +270,23 @@ int write_residue(struct restore *r, struct stored *archive, const struct item *
         write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;
     *ret_there = there;
-    if (!there)
+    if (!there || prepare_is_token(&live))
         return 0;
     static const char *const maps[][3] = {
         {"data", NULL}, {"binaryData", NULL}, {"metadata", "annotations", NULL}};
     json_t *body CLEANUP_JSON = json_pack("{s:{s:s, s:s}}", "metadata", "uid", live.uid,
                                           "resourceVersion", live.resource_version);
     bool any = false;
+    /* Git's value was not the one that ran, though an engine that has made the object anew owns it
+     * now. Not while the engine settles: one that enforces its own would never be done. */
+    bool insist = item_has_drifted(it) && r->phase != PHASE_SETTLE;
     for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
         str map = maps[i][1] ? raw_at(stored.raw, maps[i][0], maps[i][1], NULL)
                              : raw_get(stored.raw, maps[i][0]);
         json_t *out = json_object();
         json_t *into = maps[i][1] ? json_object_get(body, "metadata") : body;
         json_object_set_new(into, maps[i][1] ? maps[i][1] : maps[i][0], out);
-        if (missing_fields(r, &live, map, maps[i], out, err) < 0)
+        if (missing_fields(r, &live, map, maps[i], insist && !maps[i][1], out, err) < 0)
             return err_wrap(err, "%s", it->path);
         if (json_object_size(out) == 0)
             json_object_del(into, maps[i][1] ? maps[i][1] : maps[i][0]);

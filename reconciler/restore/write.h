@@ -20,12 +20,24 @@ int write_item(struct restore *r, struct stored *archive, const struct item *it,
                const struct kube_type *t, struct err *err) must_check;
 
 /* An object that comes after its owner: made where it is not there. A Job as write_item has it,
- * because who owns it does not make it run a second time. */
+ * because who owns it does not make it run a second time. A Secret that write_overwrites is made
+ * equal: its owner may have made it anew meanwhile, with another password than the volumes know.
+ * Not `last`: only if every owner is there. */
 int write_owned(struct restore *r, struct stored *archive, const struct item *it,
+                const struct kube_type *t, bool last, struct err *err) must_check;
+
+/* True for owned Secrets whose value is the backup's: core, and no token, whose truth is the
+ * cluster, nor Helm's record of a release. */
+bool write_overwrites(const struct item *it, const struct kube_object *stored);
+
+/* If it is an account's token (anything else is left alone): made as soon as its account is there,
+ * because the cluster deletes one without. */
+int write_token(struct restore *r, struct stored *archive, const struct item *it,
                 const struct kube_type *t, struct err *err) must_check;
 
 /* The fields of a residue item put back on the live object: those that differ and that no engine
- * declares. An object that is not there is left alone (*ret_there). */
+ * declares; of an item that has drifted also keys that one declares, but not while it settles. An
+ * object that is not there is left alone (*ret_there). */
 int write_residue(struct restore *r, struct stored *archive, const struct item *it,
                   const struct kube_type *t, bool *ret_there, struct err *err) must_check;
 

@@ -190,11 +190,155 @@ static void definitions_that_are_there_stay(void **state)
     close_world(&w);
 }
 
+/* ---- owned Secrets ---- */
+
+#define SECRET_FILE(name) "/resources/secrets/namespaces/shop/" name ".json"
+#define SECRET(name, uid, more, type, data)                                                        \
+    "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'" name                                 \
+    "','namespace':'shop','uid':'" uid "'," more ",'managedFields':[{'manager':'operator',"        \
+    "'operation':'Update','apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{'f:data':{"        \
+    "'.':{},'f:password':{}}}}]},'type':'" type "','data':{" data "}}"
+#define OF_PG OWNER("v1", "ConfigMap", "pg")
+#define OF_PG_NOW                                                                                  \
+    "'ownerReferences':[{'apiVersion':'v1','kind':'ConfigMap','name':'pg','uid':'u-pg',"           \
+    "'controller':true}]"
+#define THEN "'password':'dGhlbg=='"
+#define NOW "'password':'bm93'"
+#define SECRET_ROW(name) ROW("", "Secret", name, "secret", "after-owner")
+
+/* After an accident: the operator has made its password anew; the volumes know the old one. */
+static struct world operators_world(const char *type)
+{
+    char *stored CLEANUP(free_p) = xasprintf(SECRET("pg-user", "u-1", OF_PG, "%s", THEN), type);
+    char *cluster CLEANUP(free_p) = xasprintf(
+        "[{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'pg','namespace':'shop','uid':"
+        "'u-pg'}}," SECRET("pg-user", "u-4", OF_PG_NOW, "%s", NOW) "," SECRET(
+            "release", "u-5", OF_PG_NOW, "helm.sh/release.v1", NOW) "]",
+        type);
+    const struct file files[] = {
+        {SECRET_FILE("pg-user"), stored},
+        {SECRET_FILE("pg-ca"), SECRET("pg-ca", "u-2", OF_PG, "Opaque", THEN)},
+        {SECRET_FILE("release"), SECRET("release", "u-3", OF_PG, "helm.sh/release.v1", THEN)},
+    };
+    return open_world(
+        cluster,
+        "{'objects':[" SECRET_ROW("pg-user") "," SECRET_ROW("pg-ca") "," SECRET_ROW("release") "]}",
+        files, ARRAY_LEN(files));
+}
+
+static const char *password(json_t *state, const char *key)
+{
+    return json_text_at(state, key, "data", "password", NULL);
+}
+
+static void an_owners_new_password_gives_way(void **state)
+{
+    (void)state;
+    struct world w = operators_world("Opaque");
+    json_t *early CLEANUP_JSON = restore(&w, "Recreate", "Recreate");
+    static const char *const both[] = {"Secret/shop/pg-user", "Secret/shop/pg-ca"};
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        assert_string_equal(password(early, both[i]), "dGhlbg==");
+        json_t *owners = json_value_at(early, both[i], "metadata", "ownerReferences", NULL);
+        assert_string_equal(json_text_at(json_array_get(owners, 0), "uid", NULL), "u-pg");
+    }
+    json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
+    assert_string_equal(password(end, both[0]), "dGhlbg==");
+    assert_string_equal(password(end, "Secret/shop/release"), "bm93");
+    close_world(&w);
+}
+
+static void an_owner_that_writes_anew(const char *type, const char *phase)
+{
+    struct world w = operators_world(type);
+    json_t *before CLEANUP_JSON = restore(&w, "Verify", "Verify");
+    patch(&w, &KUBE_SECRET, "shop", "pg-user", "{'data':{'password':'bm93'}}", false);
+    json_t *end CLEANUP_JSON = restore(&w, NULL, phase);
+    assert_string_equal(password(end, "Secret/shop/pg-user"), "bm93");
+    close_world(&w);
+}
+
+static void verify_notices_another_password(void **state)
+{
+    (void)state;
+    an_owner_that_writes_anew("Opaque", "Held");
+    an_owner_that_writes_anew("kubernetes.io/tls", "Done");
+}
+
+/* ---- tokens ---- */
+
+#define TOKEN(name, account)                                                                       \
+    "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'" name "','namespace':'shop',"         \
+    "'uid':'u-1','annotations':{'kubernetes.io/service-account.name':'" account                    \
+    "','kubernetes.io/service-account.uid':'u-then'}},"                                            \
+    "'type':'kubernetes.io/service-account-token','data':{'token':'dGhlbg=='}}"
+#define ACCOUNT(name)                                                                              \
+    "{'apiVersion':'v1','kind':'ServiceAccount','metadata':{'name':'" name                         \
+    "','namespace':'shop','uid':'u-account-" name "'}}"
+
+static void a_token_comes_back_empty_and_after_its_account(void **state)
+{
+    (void)state;
+    static const struct file files[] = {
+        {SECRET_FILE("ci"), TOKEN("ci", "ci")},
+        {SECRET_FILE("late"), TOKEN("late", "late")},
+    };
+    struct world w = open_world(ACCOUNT("ci"),
+                                "{'objects':[" ROW("", "Secret", "ci", "secret", "normal") "," ROW(
+                                    "", "Secret", "late", "secret", "normal") "]}",
+                                files, ARRAY_LEN(files));
+    json_t *early CLEANUP_JSON = restore(&w, "Settle", "Settle");
+    assert_non_null(json_object_get(early, "Secret/shop/ci"));
+    assert_null(json_object_get(early, "Secret/shop/late"));
+    char *account CLEANUP(free_p) = json_of(ACCOUNT("late"));
+    fake_post(w.fake, "objects", account);
+    json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
+    static const char *const both[] = {"Secret/shop/ci", "Secret/shop/late"};
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        json_t *token = json_object_get(end, both[i]);
+        json_t *marks = json_value_at(token, "metadata", "annotations", NULL);
+        assert_non_null(json_object_get(marks, "kubernetes.io/service-account.name"));
+        assert_null(json_object_get(marks, "kubernetes.io/service-account.uid"));
+        assert_null(json_object_get(token, "data"));
+    }
+    close_world(&w);
+}
+
+/* ---- drift ---- */
+
+static void what_drifted_is_put_back_over_the_engine(void **state)
+{
+    (void)state;
+    static const struct file files[] = {
+        {"/residue/configmaps/namespaces/shop/level.json",
+         "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'level','namespace':'shop',"
+         "'uid':'u-1','managedFields':[{'manager':'kubectl-edit','operation':'Update',"
+         "'apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{'f:data':{'f:level':{}}}}]},"
+         "'data':{'level':'live'}}"},
+    };
+    struct world w = open_world(
+        "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'level','namespace':'shop',"
+        "'uid':'u-2','managedFields':[{'manager':'kustomize-controller','operation':'Apply',"
+        "'apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{'f:data':{'f:level':{},'f:other':{"
+        "}}}}]},'data':{'level':'placeholder','other':'git'}}",
+        "{'objects':[" ROW("", "ConfigMap", "level", "drifted", "normal") "]}", files,
+        ARRAY_LEN(files));
+    json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
+    json_t *data = json_value_at(end, "ConfigMap/shop/level", "data", NULL);
+    assert_string_equal(json_text_at(data, "level", NULL), "live");
+    assert_string_equal(json_text_at(data, "other", NULL), "git");
+    close_world(&w);
+}
+
 int objects_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_of_an_owner_do_not_run_again),
         cmocka_unit_test(definitions_that_are_there_stay),
+        cmocka_unit_test(an_owners_new_password_gives_way),
+        cmocka_unit_test(verify_notices_another_password),
+        cmocka_unit_test(a_token_comes_back_empty_and_after_its_account),
+        cmocka_unit_test(what_drifted_is_put_back_over_the_engine),
     };
     return cmocka_run_group_tests_name("objects", tests, NULL, NULL);
 }
