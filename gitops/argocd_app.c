@@ -6,7 +6,7 @@
 #include "gitops/marker.h"
 #include "gitops/source.h"
 
-static const char *text_or_empty(char *s)
+static const char *text_or_empty(const char *s)
 {
     return s ? s : "";
 }
@@ -186,15 +186,34 @@ static const char *target_ref(const char *target)
     return commit || range ? "" : target;
 }
 
+/* Why the commit is not all that a source's manifests are made of; "" if it is. `type` is what Argo
+ * CD took it for, in its status. Source: argo-cd ApplicationSource, util/io/path
+ * ResolveValueFilePathOrUrl. */
+static const char *made_elsewhere(struct arena *a, str spec, str type)
+{
+    str plugin = raw_get(spec, "plugin"), helm = raw_get(spec, "helm"), item;
+    if (raw_is(type, "Plugin") || (plugin.n && plugin.p[0] == '{'))
+        return "a plugin of Argo CD renders it, which may take values from where Git has none "
+               "(Vault, a generator)";
+    bool url = false;
+    for (struct raw_iter it = raw_iter(raw_get(helm, "valueFiles")); raw_next(&it, NULL, &item);)
+        url |= strstr(text_or_empty(raw_string(a, item).p), "://") != NULL;
+    for (struct raw_iter it = raw_iter(raw_get(helm, "fileParameters"));
+         raw_next(&it, NULL, &item);)
+        url |= strstr(text_or_empty(raw_text(a, item, "path", NULL)), "://") != NULL;
+    return url ? "some of its values come from a URL, not from Git" : "";
+}
+
 static int one_source(struct kube *k, struct arena *a, const struct application *app, str spec,
-                      const char *revision, struct sources *ret, struct err *err)
+                      str revision, str type, struct sources *ret, struct err *err)
 {
     struct source *s = source_add(ret);
     if (!s)
         return 0;
     s->kind = "repository";
     s->url = s->name = text_or_empty(raw_text(a, spec, "repoURL", NULL));
-    s->revision = revision ? revision : "";
+    s->revision = text_or_empty(raw_string(a, revision).p);
+    s->unproven = made_elsewhere(a, spec, type);
     if (raw_text(a, spec, "chart", NULL)) {
         s->unproven = "the chart comes from a Helm repository or OCI registry, not from Git";
         return 0;
@@ -221,7 +240,7 @@ static str applied_revisions(str raw)
 int argocd_sources(struct kube *k, struct arena *a, const struct application *app,
                    struct sources *ret, struct err *err)
 {
-    str raw = app->object.raw, spec = raw_get(raw, "spec");
+    str raw = app->object.raw, spec = raw_get(raw, "spec"), status = raw_get(raw, "status");
     str applied = applied_revisions(raw), many = raw_get(spec, "sources");
     struct sources found = {.n = 0};
     if (raw_get(spec, "sourceHydrator").p) {
@@ -232,14 +251,16 @@ int argocd_sources(struct kube *k, struct arena *a, const struct application *ap
         return 0;
     }
     struct raw_iter items = raw_iter(many), revisions = raw_iter(raw_get(applied, "revisions"));
+    struct raw_iter types = raw_iter(raw_get(status, "sourceTypes"));
     for (str item; raw_next(&items, NULL, &item);) {
-        str revision = {0};
+        str revision = {0}, type = {0};
         raw_next(&revisions, NULL, &revision);
-        if (one_source(k, a, app, item, raw_string(a, revision).p, &found, err) < 0)
+        raw_next(&types, NULL, &type);
+        if (one_source(k, a, app, item, revision, type, &found, err) < 0)
             return -1;
     }
-    if (!found.n && one_source(k, a, app, raw_get(spec, "source"),
-                               raw_text(a, applied, "revision", NULL), &found, err) < 0)
+    if (!found.n && one_source(k, a, app, raw_get(spec, "source"), raw_get(applied, "revision"),
+                               raw_get(status, "sourceType"), &found, err) < 0)
         return -1;
     if (found.n == SOURCES_MAX)
         found.at[SOURCES_MAX - 1].unproven = "there are more sources than can be asked";

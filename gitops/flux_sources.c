@@ -95,11 +95,43 @@ static int source_ref(struct kube *k, struct arena *a, str ref, const char *own_
     return 0;
 }
 
+/* With reconcileStrategy ChartVersion, the default, a chart is packaged once for each version;
+ * later commits are looked at, and observedSourceArtifactRevision goes on, but its templates are
+ * not taken anew. What runs was made from the commit that was observed only if nothing has moved
+ * since: the source's artifact is not younger than the chart's, nor that than the release. All
+ * times are UTC with one form, so that their texts compare. Source: fluxcd/source-controller
+ * internal/helm/chart/builder_local.go. */
+static int check_packaged(struct kube *k, struct arena *a, const struct kube_object *chart,
+                          str release, struct source *row, struct err *err)
+{
+    struct kube_object source;
+    if (raw_is(raw_at(chart->raw, "spec", "reconcileStrategy", NULL), "Revision") ||
+        !streq(row->kind, "GitRepository") || *row->unproven)
+        return 0;
+    if (kube_get(k, a, &KUBE_GITREPOSITORY, row->ns, row->name, &source, err) < 0) {
+        if (err->kind != ERR_NOT_FOUND)
+            return err_wrap(err, "GitRepository %s/%s", row->ns, row->name);
+        source.raw = STR("{}");
+    }
+    const char *fetched = raw_text(a, source.raw, "status", "artifact", "lastUpdateTime", NULL);
+    const char *packaged = raw_text(a, chart->raw, "status", "artifact", "lastUpdateTime", NULL);
+    const char *released = raw_text(a, release, "lastDeployed", NULL);
+    if (!fetched || !packaged || !released || strcmp(fetched, packaged) > 0 ||
+        strcmp(packaged, released) > 0)
+        row->unproven = "the chart was packaged from an earlier commit, or may have been, as it is "
+                        "packaged anew for new versions alone: set reconcileStrategy: Revision";
+    return 0;
+}
+
 /* The chart's source and the revision that its HelmChart has last been built or checked at. */
 static int chart_source(struct kube *k, struct arena *a, const struct application *app,
                         struct sources *s, struct err *err)
 {
     str raw = app->object.raw, ref = raw_at(raw, "spec", "chart", "spec", "sourceRef", NULL);
+    str release = {0};
+    struct raw_iter history = raw_iter(raw_at(raw, "status", "history", NULL));
+    raw_next(&history, NULL, &release);
+    struct kube_object o = {.raw = STR("{}")};
     const char *chart_ns = app->object.ns, *chart = NULL, *revision = NULL;
     if (!ref.p && raw_is(raw_at(raw, "spec", "chartRef", "kind", NULL), "HelmChart")) {
         const char *ns = raw_text(a, raw, "spec", "chartRef", "namespace", NULL);
@@ -115,24 +147,23 @@ static int chart_source(struct kube *k, struct arena *a, const struct applicatio
         chart_ns = slash ? arena_strndup(a, at, (size_t)(slash - at)) : chart_ns;
     }
     if (chart) {
-        struct kube_object o = {.raw = STR("{}")};
         if (kube_get(k, a, &KUBE_HELMCHART, chart_ns, chart, &o, err) < 0) {
             if (err->kind != ERR_NOT_FOUND)
                 return err_wrap(err, "HelmChart %s/%s", chart_ns, chart);
             o.raw = STR("{}");
         }
         revision = raw_text(a, o.raw, "status", "observedSourceArtifactRevision", NULL);
-        str first = {0};
-        struct raw_iter history = raw_iter(raw_at(raw, "status", "history", NULL));
-        raw_next(&history, NULL, &first);
         const char *built = raw_text(a, o.raw, "status", "artifact", "revision", NULL);
-        if (built && !raw_is(raw_get(first, "chartVersion"), built))
+        if (built && !raw_is(raw_get(release, "chartVersion"), built))
             unproven(a, s, "HelmChart", chart_ns, chart,
                      "what runs was made from another version of the chart");
         if (!ref.p)
             ref = raw_at(o.raw, "spec", "sourceRef", NULL);
     }
-    return source_ref(k, a, ref, chart_ns, revision, "the chart", s, err);
+    size_t at = s->n;
+    if (source_ref(k, a, ref, chart_ns, revision, "the chart", s, err) < 0)
+        return -1;
+    return chart && at < s->n ? check_packaged(k, a, &o, release, &s->at[at], err) : 0;
 }
 
 static int parent_sources(struct kube *k, struct arena *a, const struct application *app, int depth,

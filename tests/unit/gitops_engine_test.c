@@ -693,6 +693,102 @@ static void test_flux_proofs(void **state)
     }
 }
 
+/* ChartVersion, the default, packages templates once for each version: what runs comes from the
+ * commit that was looked at only if chart and release are not older than the source's artifact. */
+static void test_flux_chart_of_an_older_commit(void **state)
+{
+    struct kube *k = *state;
+    static const struct {
+        const char *strategy, *fetched, *packaged, *released;
+        bool proven;
+    } rows[] = {
+        {"ChartVersion", "01:00", "01:01", "01:02", true},
+        {"ChartVersion", "02:00", "01:01", "01:02", false},
+        /* packaged again, and no new version that would have been released */
+        {"ChartVersion", "02:00", "02:01", "01:02", false},
+        {"Revision", "02:00", "01:01", "01:02", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        server.n = 0;
+        secret_list("deployed");
+        serves("GET", "/helmcharts/shop-db", 200,
+               arena_printf(a,
+                            "{\"apiVersion\":\"source.toolkit.fluxcd.io/v1\",\"kind\":\"HelmChart\","
+                            "\"metadata\":{\"name\":\"shop-db\",\"namespace\":\"flux-system\"},"
+                            "\"spec\":{\"reconcileStrategy\":\"%s\"},\"status\":{"
+                            "\"observedSourceArtifactRevision\":\"main@sha1:" COMMIT_A "\","
+                            "\"artifact\":{\"revision\":\"1.0.0\",\"lastUpdateTime\":"
+                            "\"2026-01-01T%s:00Z\"}}}",
+                            rows[i].strategy, rows[i].packaged));
+        serves("GET", "/kustomizations/root", 200,
+               "{\"apiVersion\":\"kustomize.toolkit.fluxcd.io/v1\",\"kind\":\"Kustomization\","
+               "\"metadata\":{\"name\":\"root\",\"namespace\":\"flux-system\",\"uid\":\"u9\"},"
+               "\"spec\":{\"sourceRef\":{\"kind\":\"GitRepository\",\"name\":\"git\"}},"
+               "\"status\":{\"inventory\":{\"entries\":[{\"id\":"
+               "\"shop_db_helm.toolkit.fluxcd.io_HelmRelease\",\"v\":\"v2\"}]},"
+               "\"lastAppliedRevision\":\"main@sha1:" COMMIT_A "\"}}");
+        serves("GET", "/gitrepositories/git", 200,
+               arena_printf(a,
+                            "{\"apiVersion\":\"source.toolkit.fluxcd.io/v1\",\"kind\":"
+                            "\"GitRepository\",\"metadata\":{\"name\":\"git\",\"namespace\":"
+                            "\"flux-system\"},\"spec\":{\"url\":\"https://git/x\"},\"status\":"
+                            "{\"artifact\":{\"lastUpdateTime\":\"2026-01-01T%s:00Z\"}}}",
+                            rows[i].fetched));
+        serves("GET", HR_PATH, 200,
+               helm_release(KS_LABELS,
+                            ",\"chart\":{\"spec\":{\"sourceRef\":{\"kind\":\"GitRepository\","
+                            "\"name\":\"git\",\"namespace\":\"flux-system\"}}}",
+                            arena_printf(a,
+                                         "\"helmChart\":\"flux-system/shop-db\","
+                                         "\"lastAttemptedGeneration\":2,\"history\":[{\"version\":2,"
+                                         "\"chartVersion\":\"1.0.0\",\"lastDeployed\":"
+                                         "\"2026-01-01T%s:00Z\"}]",
+                                         rows[i].released)));
+        const char *got = unproven_reasons(k);
+        if (rows[i].proven ? *got : !strstr(got, "packaged from an earlier commit"))
+            fail_msg("row %zu: %s", i, got);
+    }
+}
+
+/* What a plugin renders, or takes from a URL, no commit proves. */
+static void test_argocd_made_elsewhere(void **state)
+{
+    struct kube *k = *state;
+#define REPO(name, rest) "{\"repoURL\":\"https://git/" name "\",\"path\":\".\"" rest "}"
+    static const struct {
+        const char *spec, *status;
+        const char *want; /* in the last source's reason; NULL: there is none */
+    } rows[] = {
+        {",\"source\":" REPO("x", ""), "\"sourceType\":\"Kustomize\"", NULL},
+        {",\"source\":" REPO("x", ""), "\"sourceType\":\"Plugin\"", "plugin"},
+        {",\"source\":" REPO("x", ",\"plugin\":{\"name\":\"vault\"}"), "\"x\":1", "plugin"},
+        {",\"sources\":[" REPO("x", "") "," REPO("y", "") "]",
+         "\"sourceTypes\":[\"Helm\",\"Plugin\"]", "plugin"},
+        {",\"sources\":[" REPO("x", "") "," REPO("y", "") "]",
+         "\"sourceTypes\":[\"Helm\",\"Directory\"]", NULL},
+        {",\"source\":" REPO("x", ",\"helm\":{\"valueFiles\":[\"a.yaml\",\"$ref/b.yaml\"]}"),
+         "\"sourceType\":\"Helm\"", NULL},
+        {",\"source\":" REPO("x", ",\"helm\":{\"valueFiles\":[\"a.yaml\",\"https://h/b.yaml\"]}"),
+         "\"sourceType\":\"Helm\"", "URL"},
+        {",\"source\":" REPO("x", ",\"helm\":{\"fileParameters\":[{\"name\":\"f\",\"path\":"
+                                  "\"https://h/c\"}]}"),
+         "\"sourceType\":\"Helm\"", "URL"},
+    };
+#undef REPO
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err err;
+        struct sources s;
+        server.n = 0;
+        serves("GET", "/namespaces/argocd/secrets", 200, LIST("Secret", ""));
+        serves("GET", APP_PATH, 200, application("", rows[i].spec, rows[i].status));
+        struct application app = read_app(k, false);
+        assert_int_equal(engine_argocd.sources(k, a, &app, &s, &err), 0);
+        const char *got = s.at[s.n - 1].unproven;
+        if (rows[i].want ? !strstr(got, rows[i].want) : *got)
+            fail_msg("row %zu: %s", i, got);
+    }
+}
+
 static void test_engine_of_kind(void **state)
 {
     (void)state;
@@ -725,7 +821,9 @@ int main(void)
         TEST(test_argocd_hold_again),
         TEST(test_argocd_clear_refuses_a_sync),
         TEST(test_argocd_applied_revision),
+        TEST(test_argocd_made_elsewhere),
         TEST(test_flux_proofs),
+        TEST(test_flux_chart_of_an_older_commit),
         TEST(test_engine_of_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
