@@ -26,10 +26,14 @@ struct facts {
     bool chart;              /* rendered from a Helm chart */
     bool is_application;     /* an object of an engine: HelmRelease, Application, ... */
     bool credential;         /* an engine opens its source with this Secret */
+    bool issued;             /* a token Secret that Kubernetes before 1.24 made for its account */
     enum owner_state owner;
     const char *owner_text; /* "ReplicaSet shop-7d4b", the nearest one; "" */
     bool keep_all, core;    /* a safety backup; see plan_make */
 };
+
+/* A Secret that the cluster signs a ServiceAccount's token into. */
+bool verdict_is_token(const struct kube_object *secret);
 
 /* Judges. Strings of the verdict lie in the arena or are static. Never fails: what cannot be read
  * is kept, with the reason. */

@@ -13,6 +13,7 @@ static void judge(struct scope_set *s, const struct found *f, bool keep_all, str
         .type = f->type,
         .is_application = f->is_application,
         .credential = f->credential,
+        .issued = f->issued,
         .owner = f->owner,
         .owner_text = f->owner_text,
         .keep_all = keep_all,

@@ -42,6 +42,7 @@ struct found {
     const char *owner_text;
     bool core, foreign; /* foreign: belongs to another application alone */
     bool is_application, credential;
+    bool issued; /* see struct facts */
     /* Of a claim: a workload or pod of the chain, and one of another application, that mounts it */
     const struct found *mounted_by, *foreign_mount;
     int mark; /* for walks along owners */

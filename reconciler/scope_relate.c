@@ -93,6 +93,39 @@ static void relate_claims(struct scope_set *s)
     }
 }
 
+/* ---- tokens of accounts ---- */
+
+/* Made by the token controller of Kubernetes before 1.24: the account lists it, under a name with a
+ * random end. Source: k8s.io/kubernetes pkg/controller/serviceaccount ensureReferencedToken,
+ * apimachinery util/rand. */
+static bool is_issued(struct arena *a, const struct found *account, const char *secret)
+{
+    const char *prefix = arena_printf(a, "%s-token-", account->object.name);
+    str item, end = str_of(secret);
+    if (!str_starts(end, prefix))
+        return false;
+    end = (str){end.p + strlen(prefix), end.n - strlen(prefix)};
+    if (end.n != 5 || strspn(end.p, "bcdfghjklmnpqrstvwxz2456789") != 5)
+        return false;
+    for (struct raw_iter it = raw_iter(raw_get(account->object.raw, "secrets"));
+         raw_next(&it, NULL, &item);) {
+        if (raw_is(raw_get(item, "name"), secret))
+            return true;
+    }
+    return false;
+}
+
+/* A token hangs on its account as if that owned it, for the question whose it is. */
+static void relate_token(struct scope_set *s, struct found *f)
+{
+    const char *name = kube_annotation(s->a, &f->object, "kubernetes.io/service-account.name");
+    if (!name || f->parent || !verdict_is_token(&f->object))
+        return;
+    f->parent =
+        map_get(s->by_key, str_of(scope_key(s->a, STR(""), "ServiceAccount", f->object.ns, name)));
+    f->issued = f->parent && is_issued(s->a, f->parent, f->object.name);
+}
+
 /* ---- whose ---- */
 
 enum { MARK_NONE, MARK_WALKING, MARK_DONE };
@@ -218,6 +251,7 @@ void scope_relate(struct scope_set *s)
     for (size_t i = 0; i < s->found.n; i++) {
         relate_owner(s, s->found.p[i]);
         relate_endpoints(s, s->found.p[i]);
+        relate_token(s, s->found.p[i]);
     }
     relate_claims(s);
     mark_other_applications(s);

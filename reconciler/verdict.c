@@ -59,6 +59,12 @@ static bool job_finished(struct arena *a, const struct kube_object *o)
     return false;
 }
 
+bool verdict_is_token(const struct kube_object *secret)
+{
+    return kube_object_is(secret, "", "Secret") &&
+           raw_is(raw_get(secret->raw, "type"), "kubernetes.io/service-account-token");
+}
+
 static bool has_members(str container)
 {
     struct raw_iter it = raw_iter(container);
@@ -135,6 +141,11 @@ static bool rule_data(struct arena *a, const struct facts *f, struct verdict *v)
 
 static bool rule_platform(struct arena *a, const struct facts *f, struct verdict *v)
 {
+    if (f->issued) {
+        set(v, VERDICT_PLATFORM_ISSUED, "account-token", KEEP_NONE, RESTORE_NEVER,
+            "a token that an older Kubernetes issued for its ServiceAccount by itself");
+        return true;
+    }
     return from_catalogue(a, f, VERDICT_PLATFORM_ISSUED, v);
 }
 
@@ -192,7 +203,7 @@ static bool rule_not_applied(struct arena *a, const struct facts *f, struct verd
 
 static bool rule_chart_secret(struct arena *a, const struct facts *f, struct verdict *v)
 {
-    if (!f->book || !f->chart || !is(f, &KUBE_SECRET))
+    if (!f->book || !f->chart || !is(f, &KUBE_SECRET) || verdict_is_token(f->object))
         return false;
     set(v, VERDICT_SECRET, "chart-secret", KEEP_OBJECT, after_owner(f),
         arena_printf(a, "%s renders it from a chart, which may make new values each time",
@@ -293,6 +304,12 @@ static bool rule_secret(struct arena *a, const struct facts *f, struct verdict *
     (void)a;
     if (!is(f, &KUBE_SECRET))
         return false;
+    if (verdict_is_token(f->object)) {
+        set(v, VERDICT_SECRET, "token-by-hand", KEEP_OBJECT, RESTORE_NORMAL,
+            "a token Secret that somebody made for a ServiceAccount: the cluster signs a new token "
+            "into it, but only where it is there");
+        return true;
+    }
     set(v, VERDICT_SECRET, "secret", KEEP_OBJECT, RESTORE_NORMAL,
         "a Secret that no engine declares: made by hand or by a program");
     return true;

@@ -262,6 +262,11 @@ static void test_alone(void **state)
 #define MOUNTS(name) "{'persistentVolumeClaim':{'claimName':'" name "'}}"
 #define POD_OF(volumes) ",'spec':{'template':{'spec':{'volumes':[" volumes "]}}}"
 
+#define TOKEN(account, name)                                                                       \
+    THING("v1", "Secret", name, "app",                                                             \
+          ",'annotations':{'kubernetes.io/service-account.name':'" account "'}",                   \
+          ",'type':'kubernetes.io/service-account-token','data':{'token':'" CANARY "'}")
+
 /* A volume that the target's pods mount is the target's, whoever declares its claim. */
 static void test_mounted_claims(void **state)
 {
@@ -416,6 +421,34 @@ static void test_broken_chain(void **state)
     down(&b);
 }
 
+/* Token Secrets that people made are kept, and are whose their account is. */
+static void test_account_tokens(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, "[" KS("one", "flux-system", ENTRY("app_ci__ServiceAccount")) ","
+             KS("two", "flux-system", ENTRY("app_theirs__ServiceAccount")) ","
+             THING("v1", "ServiceAccount", "ci", "app", ",'uid':'ci'",
+                   ",'secrets':[{'name':'ci-token-x7kqz'},{'name':'ci-token-by-me'}]") ","
+             THING("v1", "ServiceAccount", "theirs", "app", ",'uid':'theirs'", "") ","
+             TOKEN("ci", "ci-token-x7kqz") "," TOKEN("ci", "ci-token-by-me") ","
+             TOKEN("ci", "pipeline") "," TOKEN("theirs", "of-theirs") "," TOKEN("gone", "alone")
+             "]");
+    if (plan_make(&b.cx, b.a, "Kustomization", "flux-system", "one", PLAN_RESIDUE, &p, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(find(&p, "Secret", "ci-token-x7kqz")->verdict.rule, "account-token");
+    assert_string_equal(find(&p, "Secret", "ci-token-by-me")->verdict.rule, "token-by-hand");
+    assert_string_equal(find(&p, "Secret", "pipeline")->verdict.rule, "token-by-hand");
+    assert_string_equal(find(&p, "Secret", "alone")->verdict.rule, "token-by-hand");
+    assert_place(&p, "Secret", "pipeline", true);
+    assert_place(&p, "Secret", "alone", false);
+    assert_null(find(&p, "Secret", "of-theirs"));
+    down(&b);
+}
+
 static void test_nothing(void **state)
 {
     (void)state;
@@ -470,6 +503,7 @@ int main(void)
         cmocka_unit_test(test_alone),
         cmocka_unit_test(test_mounted_claims),
         cmocka_unit_test(test_references),
+        cmocka_unit_test(test_account_tokens),
         cmocka_unit_test(test_namespace_gone),
         cmocka_unit_test(test_absent),
         cmocka_unit_test(test_half_gone),

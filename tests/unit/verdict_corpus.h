@@ -14,6 +14,10 @@
     "{\"apiVersion\":\"" api "\",\"kind\":\"" kind "\"," META(name, meta) rest "}"
 #define FIELDS(list) ",\"managedFields\":[" list "]"
 
+#define TOKEN                                                                                      \
+    ",\"type\":\"kubernetes.io/service-account-token\",\"data\":{\"token\":\"eA==\",\"ca.crt\":"    \
+    "\"eA==\"}"
+
 enum booked { FREE, BY_KUSTOMIZATION, BY_CHART, BY_ARGO, BY_ARGO_CHART };
 
 static const struct sample {
@@ -23,7 +27,7 @@ static const struct sample {
     const char *manifest, *seed;
     enum reachable reachable;
     enum owner_state owner;
-    bool application, credential;
+    bool application, credential, issued;
     enum verdict_class class;
     const char *rule;
     enum verdict_keep keep;
@@ -57,9 +61,29 @@ static const struct sample {
     {.why = "the cluster's CA is the cluster's", .group = "", .kind = "ConfigMap",
      .json = OBJECT("v1", "ConfigMap", "kube-root-ca.crt", "", ",\"data\":{\"ca.crt\":\"x\"}"),
      .class = VERDICT_PLATFORM_ISSUED, .rule = "root-ca", .restore = RESTORE_NEVER},
-    {.why = "a token that another cluster would not accept", .group = "", .kind = "Secret",
-     .json = OBJECT("v1", "Secret", "t", "", ",\"type\":\"kubernetes.io/service-account-token\""),
+    {.why = "a token that an old cluster made by itself", .group = "", .kind = "Secret",
+     .json = OBJECT("v1", "Secret", "t", "", TOKEN), .issued = true,
      .class = VERDICT_PLATFORM_ISSUED, .rule = "account-token", .restore = RESTORE_NEVER},
+    {.why = "nobody makes a hand-made token Secret again", .group = "", .kind = "Secret",
+     .json = OBJECT("v1", "Secret", "t", "", TOKEN), .class = VERDICT_SECRET,
+     .rule = "token-by-hand", .keep = KEEP_OBJECT, .restore = RESTORE_NORMAL},
+    {.why = "the cluster's own part of a declared token is no residue", .group = "", .kind = "Secret",
+     .json = OBJECT("v1", "Secret", "t",
+                    FIELDS(OWNS("kustomize-controller", "Apply", J({"f:type":{}})) ","
+                           OWNS("kube-controller-manager", "Update",
+                                J({"f:data":{".":{},"f:token":{},"f:ca.crt":{}}}))), TOKEN),
+     .booked = BY_KUSTOMIZATION, .reachable = REACHABLE_TRUE,
+     .class = VERDICT_DECLARED, .rule = "declared", .keep = KEEP_NONE, .restore = RESTORE_NORMAL},
+    {.why = "a chart has no value to make for a token", .group = "", .kind = "Secret",
+     .json = OBJECT("v1", "Secret", "t", "", TOKEN),
+     .booked = BY_CHART, .manifest = "{\"type\":\"kubernetes.io/service-account-token\"}",
+     .reachable = REACHABLE_TRUE,
+     .class = VERDICT_DECLARED, .rule = "declared", .keep = KEEP_NONE, .restore = RESTORE_NORMAL},
+    {.why = "a token Secret whose source is not proven", .group = "", .kind = "Secret",
+     .json = OBJECT("v1", "Secret", "t", "", TOKEN),
+     .booked = BY_CHART, .manifest = "{}", .reachable = REACHABLE_UNKNOWN,
+     .class = VERDICT_DECLARED_UNPROVEN, .rule = "git-not-proven", .keep = KEEP_OBJECT,
+     .restore = RESTORE_NORMAL},
     {.why = "Helm's record is kept, and no restore in place touches it", .group = "", .kind = "Secret",
      .json = OBJECT("v1", "Secret", "sh.helm.release.v1.shop.v1", "", ",\"type\":\"helm.sh/release.v1\""),
      .class = VERDICT_PLATFORM_ISSUED, .rule = "helm-storage", .keep = KEEP_OBJECT,

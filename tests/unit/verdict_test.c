@@ -47,6 +47,7 @@ static void judge_sample(struct arena *a, const struct sample *s, struct verdict
                       .type = &type,
                       .is_application = s->application,
                       .credential = s->credential,
+                      .issued = s->issued,
                       .owner = s->owner,
                       .owner_text = "Foo bar"};
     d = (struct declaration){
