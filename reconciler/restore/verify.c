@@ -65,7 +65,10 @@ static int verify_owned_secret(struct restore *r, const struct kube_object *stor
     if (prepare_object(r->a, stored, NULL, NULL, &p, err) < 0 ||
         prepare_compare(r->a, &p, live, false, beside_the_data, &tol, &same, &where, err) < 0)
         return -1;
-    if (same)
+    const char *other = NULL;
+    if (!same && write_foreign(r, live, &other, err) < 0)
+        return -1;
+    if (same || other)
         return 0;
     if (!is_issued(r->a, stored))
         return err_set(err, ERR_REFUSED,
@@ -106,9 +109,13 @@ static int verify_item(struct restore *r, struct stored *archive, const struct i
     if (prepare_object(r->a, &stored, NULL, NULL, &p, err) < 0 ||
         prepare_compare(r->a, &p, &live, false, engine_declares, &tol, &same, &where, err) < 0)
         return -1;
-    return same ? 0
-                : err_set(err, ERR_REFUSED, "%s %s/%s is not as the backup has it: %s differs",
-                          stored.kind, it->ns, it->name, where);
+    const char *other = NULL;
+    if (!same && write_foreign(r, &live, &other, err) < 0)
+        return -1;
+    return same || other
+               ? 0
+               : err_set(err, ERR_REFUSED, "%s %s/%s is not as the backup has it: %s differs",
+                         stored.kind, it->ns, it->name, where);
 }
 
 /* What an engine has put back over a value that the backup kept is named, so that it is no
@@ -147,7 +154,10 @@ static int verify_fields(struct restore *r, struct stored *archive, const struct
                             write_engine_managers(r->a)};
     if (prepare_compare(r->a, &p, &live, false, engine_declares, &tol, &same, &where, err) < 0)
         return -1;
-    if (!same)
+    const char *other = NULL;
+    if (!same && write_foreign(r, &live, &other, err) < 0)
+        return -1;
+    if (!same && !other)
         return err_set(err, ERR_REFUSED, "%s %s/%s lacks a field of the backup: %s", stored.kind,
                        it->ns, it->name, where);
     if (item_has_drifted(it) && tell_of_drift(r, &p, &live, err) < 0)

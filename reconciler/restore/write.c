@@ -52,6 +52,113 @@ int write_prepare(struct restore *r, struct stored *archive, const struct item *
     return prepare_object(r->a, ret_stored, find_owner, &s, ret, err);
 }
 
+/* ---- whose it is today ---- */
+
+/* The names that an object carries of the applications that applied it. */
+struct marks {
+    const char *names[5];
+    size_t n;
+};
+
+static void add_mark(struct marks *m, const char *name)
+{
+    if (name && *name)
+        m->names[m->n++] = name;
+}
+
+static struct marks marks_of(struct arena *a, const struct kube_object *o)
+{
+    struct marks m = {0};
+    add_mark(&m, kube_label(a, o, "kustomize.toolkit.fluxcd.io/name"));
+    add_mark(&m, kube_label(a, o, "helm.toolkit.fluxcd.io/name"));
+    add_mark(&m, kube_label(a, o, "app.kubernetes.io/instance"));
+    add_mark(&m, kube_annotation(a, o, "meta.helm.sh/release-name"));
+    /* "<application>:<object>", "<namespace>_<application>:<object>" */
+    const char *id = kube_annotation(a, o, "argocd.argoproj.io/tracking-id");
+    if (id) {
+        str name = str_of(id);
+        name = str_cut(&name, ':');
+        const char *tail = memchr(name.p, '_', name.n);
+        size_t skip = tail ? (size_t)(tail - name.p) + 1 : 0;
+        add_mark(&m, arena_str(a, (str){name.p + skip, name.n - skip}).p);
+    }
+    return m;
+}
+
+static bool is_marked(const struct marks *m, const char *name)
+{
+    for (size_t i = 0; i < m->n; i++)
+        if (streq(m->names[i], name))
+            return true;
+    return false;
+}
+
+struct other {
+    struct restore *r;
+    const struct kube_object *object;
+    struct marks marks;
+    const struct application *app; /* whose books are read */
+    bool has, above;               /* the object is in them; an application that is held is */
+    const char *found;
+};
+
+static bool is_held(struct restore *r, const char *kind, const char *ns, const char *name)
+{
+    const char *text = arena_printf(r->a, "%s %s/%s", kind, ns, name);
+    for (size_t i = 0; i < restore_hold_count(r); i++)
+        if (streq(restore_hold_name(r, i), text))
+            return true;
+    return false;
+}
+
+static int on_others_entry(void *ctx, const struct book_entry *e, struct err *err)
+{
+    (void)err;
+    struct other *x = ctx;
+    const struct kube_object *o = x->object;
+    const char *ns = *e->ns || !*o->ns ? e->ns : x->app->content_ns;
+    if (kube_object_is(o, e->group, e->kind) && streq(o->name, e->name) && streq(o->ns, ns))
+        x->has = true;
+    if (is_held(x->r, e->kind, e->ns, e->name))
+        x->above = true;
+    return 0;
+}
+
+static int on_other_application(void *ctx, const struct application *app, struct err *err)
+{
+    struct other *x = ctx;
+    const struct kube_object *o = &app->object;
+    if (x->found || (!is_marked(&x->marks, o->name) && !is_marked(&x->marks, app->release)) ||
+        is_held(x->r, app->type->kind, o->ns, o->name))
+        return 0;
+    x->app = app;
+    x->has = x->above = false;
+    if (app->engine->books(x->r->cx->kube, x->r->a, app, on_others_entry, x, err) < 0)
+        return err_wrap(err, "the books of %s %s/%s, which %s %s/%s names as its own",
+                        app->type->kind, o->ns, o->name, x->object->kind, x->object->ns,
+                        x->object->name);
+    if (x->has && !x->above)
+        x->found = arena_printf(x->r->a, "%s %s/%s", app->type->kind, o->ns, o->name);
+    return 0;
+}
+
+int write_foreign(struct restore *r, const struct kube_object *live, const char **ret,
+                  struct err *err)
+{
+    struct other x = {.r = r, .object = live, .marks = marks_of(r->a, live)};
+    *ret = NULL;
+    if (x.marks.n > 0 && applications_each(r->cx->kube, r->a, on_other_application, &x, err) < 0)
+        return -1;
+    *ret = x.found;
+    if (x.found)
+        restore_event(
+            r, true, false, "NotOurs",
+            "%s %s/%s is not as the backup has it, and belongs to %s today: it is left as "
+            "it is",
+            live->kind, live->ns, live->name, x.found);
+    return 0;
+}
+
 /* ---- whole objects ---- */
 
 static int need_type(const struct item *it, const struct kube_type *t, struct err *err)
@@ -124,11 +231,12 @@ static int replace(struct restore *r, const struct kube_type *t, const struct it
                    const struct prepared *p, struct kube_object *live, struct err *err)
 {
     bool same;
-    const char *where;
+    const char *where, *other = NULL;
     str body;
-    if (prepare_compare(r->a, p, live, true, NULL, NULL, &same, &where, err) < 0)
+    if (prepare_compare(r->a, p, live, true, NULL, NULL, &same, &where, err) < 0 ||
+        (!same && write_foreign(r, live, &other, err) < 0))
         return -1;
-    if (same)
+    if (same || other)
         return 0;
     if (prepare_replace(r->a, p, live, &body, err) < 0)
         return -1;
@@ -261,39 +369,51 @@ static int missing_fields(struct restore *r, const struct kube_object *live, str
     return 0;
 }
 
+/* The same of all maps, into the body of a merge patch. *ret_any: there are some. */
+static int all_missing_fields(struct restore *r, const struct item *it, str stored,
+                              const struct kube_object *live, json_t *body, bool *ret_any,
+                              struct err *err)
+{
+    static const char *const maps[][3] = {
+        {"data", NULL}, {"binaryData", NULL}, {"metadata", "annotations", NULL}};
+    /* Git's value was not the one that ran, though an engine that has made the object anew owns it
+     * now. Not while the engine settles: one that enforces its own would never be done. */
+    bool insist = item_has_drifted(it) && r->phase != PHASE_SETTLE;
+    *ret_any = false;
+    for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
+        const char *name = maps[i][1] ? maps[i][1] : maps[i][0];
+        str map = maps[i][1] ? raw_at(stored, maps[i][0], name, NULL) : raw_get(stored, name);
+        json_t *out = json_object();
+        json_t *into = maps[i][1] ? json_object_get(body, maps[i][0]) : body;
+        json_object_set_new(into, name, out);
+        if (missing_fields(r, live, map, maps[i], insist && !maps[i][1], out, err) < 0)
+            return err_wrap(err, "%s", it->path);
+        if (json_object_size(out) == 0)
+            json_object_del(into, name);
+        else
+            *ret_any = true;
+    }
+    return 0;
+}
+
 int write_residue(struct restore *r, struct stored *archive, const struct item *it,
                   const struct kube_type *t, bool *ret_there, struct err *err)
 {
     struct kube_object stored, live;
-    bool there;
+    bool there, any;
+    const char *other = NULL;
     if (need_type(it, t, err) < 0 || stored_object(archive, r->a, it, &stored, err) < 0 ||
         write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;
     *ret_there = there;
     if (!there || prepare_is_token(&live))
         return 0;
-    static const char *const maps[][3] = {
-        {"data", NULL}, {"binaryData", NULL}, {"metadata", "annotations", NULL}};
     json_t *body CLEANUP_JSON = json_pack("{s:{s:s, s:s}}", "metadata", "uid", live.uid,
                                           "resourceVersion", live.resource_version);
-    bool any = false;
-    /* Git's value was not the one that ran, though an engine that has made the object anew owns it
-     * now. Not while the engine settles: one that enforces its own would never be done. */
-    bool insist = item_has_drifted(it) && r->phase != PHASE_SETTLE;
-    for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
-        str map = maps[i][1] ? raw_at(stored.raw, maps[i][0], maps[i][1], NULL)
-                             : raw_get(stored.raw, maps[i][0]);
-        json_t *out = json_object();
-        json_t *into = maps[i][1] ? json_object_get(body, "metadata") : body;
-        json_object_set_new(into, maps[i][1] ? maps[i][1] : maps[i][0], out);
-        if (missing_fields(r, &live, map, maps[i], insist && !maps[i][1], out, err) < 0)
-            return err_wrap(err, "%s", it->path);
-        if (json_object_size(out) == 0)
-            json_object_del(into, maps[i][1] ? maps[i][1] : maps[i][0]);
-        else
-            any = true;
-    }
-    if (any) {
+    if (all_missing_fields(r, it, stored.raw, &live, body, &any, err) < 0 ||
+        (any && write_foreign(r, &live, &other, err) < 0))
+        return -1;
+    if (any && !other) {
         struct buf text CLEANUP(buf_free) = {0};
         json_print(&text, body);
         if (kube_patch(r->cx->kube, r->a, t, it->ns, it->name, KUBE_PATCH_MERGE, buf_view(&text),

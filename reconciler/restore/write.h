@@ -35,6 +35,14 @@ bool write_overwrites(const struct item *it, const struct kube_object *stored);
 int write_token(struct restore *r, struct stored *archive, const struct item *it,
                 const struct kube_type *t, struct err *err) must_check;
 
+/* What was the target's own when it was backed up may be another application's today, and the
+ * safety backup has no copy of it then. *ret: the one whose books hold it ("HelmRelease
+ * shop/other"; an Event tells of it), NULL if there is none. Only applications that the object's
+ * own marks name are asked; not those that are held for this Restore or that hold such a one in
+ * their books. */
+int write_foreign(struct restore *r, const struct kube_object *live, const char **ret,
+                  struct err *err) must_check;
+
 /* The fields of a residue item put back on the live object: those that differ and that no engine
  * declares; of an item that has drifted also keys that one declares, but not while it settles. An
  * object that is not there is left alone (*ret_there). */

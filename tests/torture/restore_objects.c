@@ -330,6 +330,38 @@ static void what_drifted_is_put_back_over_the_engine(void **state)
     close_world(&w);
 }
 
+/* ---- another application's by now ---- */
+
+#define MARKED(name, uid, value)                                                                   \
+    "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'" name                              \
+    "','namespace':'shop','uid':'" uid "','labels':{'kustomize.toolkit.fluxcd.io/name':'other',"   \
+    "'kustomize.toolkit.fluxcd.io/namespace':'flux-system'}},'data':{'k':'" value "'}}"
+#define CONFIGMAP_FILE(name) "/resources/configmaps/namespaces/shop/" name ".json"
+
+static void what_another_application_has_taken_over_is_left(void **state)
+{
+    (void)state;
+    static const struct file files[] = {
+        {CONFIGMAP_FILE("theirs"), MARKED("theirs", "u-1", "then")},
+        {CONFIGMAP_FILE("copied-mark"), MARKED("copied-mark", "u-2", "then")},
+    };
+    struct world w = open_world(
+        "[" MARKED("theirs", "u-3", "now") "," MARKED(
+            "copied-mark", "u-4",
+            "now") ","
+                   "{'apiVersion':'kustomize.toolkit.fluxcd.io/"
+                   "v1','kind':'Kustomization','metadata':{"
+                   "'name':'other','namespace':'flux-system','uid':'u-other'},'spec':{'path':'./',"
+                   "'targetNamespace':'shop','sourceRef':{'kind':'GitRepository','name':'other'}},"
+                   "'status':{'inventory':{'entries':[{'id':'shop_theirs__ConfigMap','v':'v1'}]}}}"
+                   "]",
+        "{'objects':[]}", files, ARRAY_LEN(files));
+    json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
+    assert_string_equal(json_text_at(end, "ConfigMap/shop/theirs", "data", "k", NULL), "now");
+    assert_string_equal(json_text_at(end, "ConfigMap/shop/copied-mark", "data", "k", NULL), "then");
+    close_world(&w);
+}
+
 int objects_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +371,7 @@ int objects_tests(void)
         cmocka_unit_test(verify_notices_another_password),
         cmocka_unit_test(a_token_comes_back_empty_and_after_its_account),
         cmocka_unit_test(what_drifted_is_put_back_over_the_engine),
+        cmocka_unit_test(what_another_application_has_taken_over_is_left),
     };
     return cmocka_run_group_tests_name("objects", tests, NULL, NULL);
 }
