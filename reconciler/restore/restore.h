@@ -90,9 +90,10 @@ struct restore {
     bool safety_backup, manual; /* spec */
     enum restore_phase phase;
     bool deleting;
-    char why[512];                /* what a step that waits waits for */
-    unsigned wait_ms;             /* how long at most; 0: RESTORE_WAIT_MS */
-    struct stored *archive;       /* opened on demand */
+    bool outdated;          /* a step failed because the safety backup is not the last state */
+    char why[512];          /* what a step that waits waits for */
+    unsigned wait_ms;       /* how long at most; 0: RESTORE_WAIT_MS */
+    struct stored *archive; /* opened on demand */
     struct kube_discovery *types; /* the same */
 };
 
@@ -161,9 +162,16 @@ int restore_check_holds(struct restore *r, struct err *err) must_check;
  */
 int restore_hold_again(struct restore *r, struct err *err) must_check;
 
-/* Rows of status.claims: {name, tree, root, state}. */
+/* Rows of status.claims: {name, tree, root, state, uid}; uid: of the claim as Plan saw it. */
 json_t *restore_claims(struct restore *r);
 bool restore_is_target_claim(struct restore *r, const char *name);
+
+/* Notes which claims are there. REFUSED: one is being deleted, and its bytes with it. */
+int restore_note_claims(struct restore *r, struct err *err) must_check;
+
+/* REFUSED, and r->outdated: after Stop somebody may have written to the target, or a claim of it is
+ * gone. */
+int restore_check_still(struct restore *r, struct err *err) must_check;
 
 /* Writes the status as it stands, without entering another phase. */
 int restore_save(struct restore *r, struct err *err) must_check;
@@ -177,7 +185,8 @@ void restore_event(struct restore *r, bool warning, bool everywhere, const char 
 
 struct lease_holder restore_holder(const struct restore *r);
 
-/* REFUSED: a workload that Stop would scale is declared by an engine that is not held. */
+/* REFUSED: a workload that Stop would scale is declared by an engine that is not held, or would
+ * lose its claims by being scaled down. */
 int restore_check_workloads(struct restore *r, struct err *err) must_check;
 
 /* Writes into the notes of stopped workloads that the target is being changed. */
@@ -188,9 +197,16 @@ int restore_start_workloads(struct restore *r, struct err *err) must_check;
 
 /* Looks at the pods that mount target claims. *ret_waits_for: the one that is to go, NULL if there
  * is none. REFUSED: one that nobody will stop; before Stop (`stopping` false) any workload that can
- * be stopped passes. */
+ * be stopped passes. REFUSED too: a CronJob, Job or DaemonSet that would start one by itself. */
 int restore_look_for_pods(struct restore *r, bool stopping, const char **ret_waits_for,
                           struct err *err) must_check;
+
+/* REFUSED: a pod that is no mover mounts a target claim. Once Stop has ended there is none. */
+int restore_look_for_writers(struct restore *r, struct err *err) must_check;
+
+/* REFUSED: a workload that Stop has stopped may have run since: it was given back, made anew, or
+ * its spec was changed. */
+int restore_check_stopped(struct restore *r, struct err *err) must_check;
 
 /* True for stored objects that no restore writes: verdict `never`, applications, pods, volumes of
  * the platform. */

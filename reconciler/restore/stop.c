@@ -4,18 +4,8 @@
 #include "core/log.h"
 #include "reconciler/holds.h"
 #include "reconciler/restore/fields.h"
-#include "reconciler/mover_pod.h"
 #include "reconciler/restore/prepare.h"
 #include "reconciler/restore/workload.h"
-
-static const struct kube_type *stoppable(const char *group, const char *kind)
-{
-    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if (streq(types[i]->group, group) && streq(types[i]->kind, kind))
-            return types[i];
-    return NULL;
-}
 
 /* ---- the workloads ---- */
 
@@ -28,7 +18,7 @@ struct workloads {
 static int on_planned(void *ctx, const struct planned *p, struct err *err)
 {
     struct workloads *w = ctx;
-    const struct kube_type *t = stoppable(p->group, p->kind);
+    const struct kube_type *t = workload_type(p->group, p->kind);
     /* Target claims lie in one namespace, and so do the pods that can mount them. */
     if (!t || !p->core || !streq(p->ns, restore_content_ns(w->r)))
         return 0;
@@ -51,6 +41,48 @@ static int each_workload(struct restore *r,
     return stored_planned(archive, on_planned, &w, err);
 }
 
+static const char *const replicas_field[] = {"spec", "replicas", NULL};
+
+static int not_held(const struct kube_object *o, const char *application, struct err *err)
+{
+    return err_set(err, ERR_REFUSED,
+                   "%s %s is declared by %s, which is not held and would start it again: restore "
+                   "that application instead",
+                   o->kind, o->name, application);
+}
+
+static bool is_among_holds(struct restore *r, const char *wanted)
+{
+    for (size_t h = 0; h < restore_hold_count(r); h++)
+        if (streq(restore_hold_name(r, h), wanted))
+            return true;
+    return false;
+}
+
+/* tracking-id: <app>:<group>/<Kind>:<namespace>/<name>; app is <namespace>_<name> where
+ * Applications lie outside Argo CD's own namespace, which the id does not name. An id that was
+ * copied from another object says nothing. */
+static int is_held_by_argocd(struct restore *r, const struct kube_object *o, struct err *err)
+{
+    const char *id = kube_annotation(r->a, o, "argocd.argoproj.io/tracking-id");
+    const char *self = arena_printf(r->a, ":apps/%s:%s/%s", o->kind, o->ns, o->name);
+    str managed = raw_at(o->raw, "metadata", "managedFields", NULL);
+    if (!id || !str_ends(str_of(id), self) ||
+        !fields_owned(managed, engine_argocd.managers, replicas_field))
+        return 0;
+    char *app = arena_strndup(r->a, id, strlen(id) - strlen(self));
+    char *cut = strchr(app, '_'); /* no name of an object has one */
+    if (cut)
+        *cut = '/';
+    str end = str_of(arena_printf(r->a, cut ? " %s" : "/%s", app));
+    for (size_t h = 0; h < restore_hold_count(r); h++) {
+        str held = str_of(restore_hold_name(r, h));
+        if (str_starts(held, "Application ") && str_ends(held, end.p))
+            return 0;
+    }
+    return not_held(o, arena_printf(r->a, "Application %s", app), err);
+}
+
 /* An engine that declares the replicas and is not held would undo the stop at its next look. */
 static int is_held(struct restore *r, const struct kube_object *o, struct err *err)
 {
@@ -62,32 +94,24 @@ static int is_held(struct restore *r, const struct kube_object *o, struct err *e
         {"helm-controller", "HelmRelease", "helm.toolkit.fluxcd.io/name",
          "helm.toolkit.fluxcd.io/namespace"},
     };
-    static const char *const replicas[] = {"spec", "replicas", NULL};
     str managed = raw_at(o->raw, "metadata", "managedFields", NULL);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         const char *const managers[] = {rows[i].manager, NULL};
         const char *name = kube_label(r->a, o, rows[i].name), *ns = kube_label(r->a, o, rows[i].ns);
-        if (!name || !ns || !fields_owned(managed, managers, replicas))
+        if (!name || !ns || !fields_owned(managed, managers, replicas_field))
             continue;
         const char *wanted = arena_printf(r->a, "%s %s/%s", rows[i].kind, ns, name);
-        bool held = false;
-        for (size_t h = 0; h < restore_hold_count(r); h++)
-            held = held || streq(restore_hold_name(r, h), wanted);
-        if (!held)
-            return err_set(
-                err, ERR_REFUSED,
-                "%s %s is declared by %s, which is not held and would start it again: restore "
-                "that application instead",
-                o->kind, o->name, wanted);
+        if (!is_among_holds(r, wanted))
+            return not_held(o, wanted, err);
     }
-    return 0;
+    return is_held_by_argocd(r, o, err);
 }
 
 static int check_one(struct restore *r, const struct kube_type *t, const struct kube_object *o,
                      struct err *err)
 {
     (void)t;
-    return is_held(r, o, err);
+    return workload_may_stop(o, err) < 0 ? -1 : is_held(r, o, err);
 }
 
 int restore_check_workloads(struct restore *r, struct err *err)
@@ -95,134 +119,7 @@ int restore_check_workloads(struct restore *r, struct err *err)
     return each_workload(r, check_one, err);
 }
 
-static int stop_one(struct restore *r, const struct kube_type *t, const struct kube_object *o,
-                    struct err *err)
-{
-    struct stopped s;
-    bool orphan = false;
-    if (stopped_read(r->a, o, &s, err) < 0)
-        return -1;
-    if (s.text && !streq(s.uid, r->uid) &&
-        hold_is_orphan(r->cx->kube, r->a, s.restore, s.uid, &orphan, err) < 0)
-        return -1;
-    if (orphan)
-        return workload_adopt(r->cx->kube, r->a, t, o, r->full, r->uid, err);
-    return workload_stop(r->cx->kube, r->a, t, o, r->full, r->uid, err);
-}
-
-/* ---- the pods ---- */
-
-/* The name of a target claim that the pod mounts, or NULL. */
-static const char *target_claim_of(struct restore *r, const struct kube_object *pod)
-{
-    struct raw_iter it = raw_iter(raw_at(pod->raw, "spec", "volumes", NULL));
-    str key, volume;
-    while (raw_next(&it, &key, &volume)) {
-        const char *claim = raw_text(r->a, volume, "persistentVolumeClaim", "claimName", NULL);
-        if (claim && restore_is_target_claim(r, claim))
-            return claim;
-    }
-    return NULL;
-}
-
-/* Who made the pod: the controller at the top, as far as we follow it. *ret_text NULL: it is gone,
- * and the pod will follow it. */
-static int top_owner(struct restore *r, const struct kube_object *pod,
-                     const struct kube_type **ret_type, struct kube_object *ret,
-                     const char **ret_text, struct err *err)
-{
-    *ret_type = NULL;
-    *ret_text = arena_printf(r->a, "Pod %s", pod->name);
-    struct raw_iter it = kube_owners(pod);
-    struct kube_owner o;
-    while (kube_owner_next(r->a, &it, &o)) {
-        if (!o.controller)
-            continue;
-        *ret_text = arena_printf(r->a, "%s %s", o.kind, o.name);
-        bool set = streq(o.kind, "ReplicaSet");
-        const struct kube_type *t = set ? &KUBE_REPLICASET : stoppable("apps", o.kind);
-        struct err why;
-        if (!t)
-            return 0;
-        if (kube_get(r->cx->kube, r->a, t, pod->ns, o.name, ret, &why) < 0) {
-            if (why.kind != ERR_NOT_FOUND)
-                return err_set(err, why.kind, "%s", why.msg);
-            *ret_text = NULL;
-            return 0;
-        }
-        if (set) {
-            struct kube_object replica_set = *ret;
-            return top_owner(r, &replica_set, ret_type, ret, ret_text, err);
-        }
-        *ret_type = t;
-        return 0;
-    }
-    return 0;
-}
-
-struct pods {
-    struct restore *r;
-    bool stopping; /* workloads are stopped: those whose pods we wait for */
-    const char *waits_for;
-};
-
-static int on_pod(void *ctx, const struct kube_object *pod, struct err *err)
-{
-    struct pods *p = ctx;
-    struct restore *r = p->r;
-    const char *phase = raw_text(r->a, pod->raw, "status", "phase", NULL);
-    const char *claim = target_claim_of(r, pod);
-    if (!claim || streq(phase, "Succeeded") || streq(phase, "Failed"))
-        return 0;
-    const char *mover = kube_label(r->a, pod, MOVER_LABEL);
-    if (mover) {
-        p->waits_for = arena_printf(r->a, "the mover pod %s to end", pod->name);
-        return 0;
-    }
-    const struct kube_type *t;
-    struct kube_object owner;
-    const char *text;
-    if (top_owner(r, pod, &t, &owner, &text, err) < 0)
-        return -1;
-    struct stopped s = {0};
-    if (t && stopped_read(r->a, &owner, &s, err) < 0)
-        return -1;
-    bool ours = s.text && streq(s.uid, r->uid);
-    bool planned = t && !p->stopping;
-    bool going = !text || raw_at(pod->raw, "metadata", "deletionTimestamp", NULL).p;
-    if (!ours && !planned && !going)
-        return err_set(err, ERR_REFUSED,
-                       "%s mounts the claim %s and is not among the target's Deployments and "
-                       "StatefulSets: stop it first",
-                       text, claim);
-    p->waits_for = arena_printf(r->a, "pod %s to let go of claim %s", pod->name, claim);
-    return 0;
-}
-
-int restore_look_for_pods(struct restore *r, bool stopping, const char **ret_waits_for,
-                          struct err *err)
-{
-    struct pods p = {.r = r, .stopping = stopping};
-    struct kube_list opts = {.ns = restore_content_ns(r)};
-    if (kube_list(r->cx->kube, &KUBE_POD, &opts, on_pod, &p, NULL, err) < 0)
-        return -1;
-    *ret_waits_for = p.waits_for;
-    return 0;
-}
-
-int restore_stop(struct restore *r, struct err *err)
-{
-    const char *waits_for;
-    if (each_workload(r, stop_one, err) < 0 || restore_look_for_pods(r, true, &waits_for, err) < 0)
-        return -1;
-    if (waits_for)
-        return restore_wait(r, "waiting for %s", waits_for);
-    return STEP_NEXT;
-}
-
-/* ---- the way back ---- */
-
-struct starting {
+struct of_namespace {
     struct restore *r;
     const struct kube_type *type;
 };
@@ -235,7 +132,7 @@ static int each_of_namespace(struct restore *r,
     if (!*restore_content_ns(r))
         return 0;
     for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        struct starting s = {r, types[i]};
+        struct of_namespace s = {r, types[i]};
         struct kube_list opts = {.ns = restore_content_ns(r)};
         if (kube_list(r->cx->kube, types[i], &opts, each, &s, NULL, err) < 0)
             return -1;
@@ -243,9 +140,103 @@ static int each_of_namespace(struct restore *r,
     return 0;
 }
 
+static struct stopper stopper_of(struct restore *r)
+{
+    const char *target = arena_printf(r->a, "%s %s/%s", restore_target(r, "kind"),
+                                      restore_target(r, "namespace"), restore_target(r, "name"));
+    return (struct stopper){r->full, r->uid, target};
+}
+
+static int stop_one(struct restore *r, const struct kube_type *t, const struct kube_object *o,
+                    struct err *err)
+{
+    struct stopped s;
+    struct stopper me = stopper_of(r);
+    bool orphan = false;
+    if (stopped_read(r->a, o, &s, err) < 0)
+        return -1;
+    if (s.text && !streq(s.uid, r->uid) &&
+        hold_is_orphan(r->cx->kube, r->a, s.restore, s.uid, &orphan, err) < 0)
+        return -1;
+    if (orphan)
+        return workload_adopt(r->cx->kube, r->a, t, o, &me, err);
+    return workload_stop(r->cx->kube, r->a, t, o, &me, err);
+}
+
+/* What an earlier Restore of the same target has stopped and left so, and this backup does not
+ * list: nobody else would start it again. */
+static int adopt_left(void *ctx, const struct kube_object *o, struct err *err)
+{
+    struct of_namespace *s = ctx;
+    struct restore *r = s->r;
+    struct stopped note;
+    struct err why;
+    bool orphan = false;
+    if (stopped_read(r->a, o, &note, &why) < 0) {
+        log_err("a workload that was stopped stays so", &why, "restore", r->name);
+        return 0;
+    }
+    if (!note.text || streq(note.uid, r->uid) || !streq(note.target, stopper_of(r).target))
+        return 0;
+    if (hold_is_orphan(r->cx->kube, r->a, note.restore, note.uid, &orphan, err) < 0)
+        return -1;
+    return orphan ? stop_one(r, s->type, o, err) : 0;
+}
+
+int restore_stop(struct restore *r, struct err *err)
+{
+    const char *waits_for;
+    if (each_workload(r, stop_one, err) < 0 || each_of_namespace(r, adopt_left, err) < 0 ||
+        restore_look_for_pods(r, true, &waits_for, err) < 0)
+        return -1;
+    if (waits_for)
+        return restore_wait(r, "waiting for %s", waits_for);
+    return STEP_NEXT;
+}
+
+/* ---- after Stop ---- */
+
+static int check_planned(struct restore *r, const struct kube_type *t, const struct kube_object *o,
+                         struct err *err)
+{
+    struct stopped s;
+    (void)t;
+    if (stopped_read(r->a, o, &s, err) < 0)
+        return -1;
+    if (s.text && streq(s.uid, r->uid))
+        return 0;
+    return err_set(err, ERR_REFUSED,
+                   "%s %s is not stopped by this Restore any more: somebody has given it back, or "
+                   "made it anew",
+                   o->kind, o->name);
+}
+
+static int check_ours(void *ctx, const struct kube_object *o, struct err *err)
+{
+    struct of_namespace *s = ctx;
+    struct stopped note;
+    struct err why;
+    if (stopped_read(s->r->a, o, &note, &why) < 0 || !note.text || !streq(note.uid, s->r->uid) ||
+        workload_is_still(o, &note))
+        return 0;
+    return err_set(err, ERR_REFUSED,
+                   "somebody has changed the spec of %s %s since it was stopped, and may have let "
+                   "it run",
+                   o->kind, o->name);
+}
+
+int restore_check_stopped(struct restore *r, struct err *err)
+{
+    if (each_workload(r, check_planned, err) < 0)
+        return -1;
+    return each_of_namespace(r, check_ours, err);
+}
+
+/* ---- the way back ---- */
+
 static int start_ours(void *ctx, const struct kube_object *o, struct err *err)
 {
-    struct starting *s = ctx;
+    struct of_namespace *s = ctx;
     struct stopped note;
     struct err why;
     if (stopped_read(s->r->a, o, &note, &why) < 0) {
@@ -264,7 +255,7 @@ static int start_ours(void *ctx, const struct kube_object *o, struct err *err)
  * never takes one back. Until its own look at the Deployment is fresh it may copy again. */
 static int forget_copy(void *ctx, const struct kube_object *o, struct err *err)
 {
-    struct starting *s = ctx;
+    struct of_namespace *s = ctx;
     struct stopped note;
     struct err why;
     if (stopped_read(s->r->a, o, &note, &why) < 0 || !note.text || !streq(note.uid, s->r->uid))
@@ -282,7 +273,7 @@ static int forget_copy(void *ctx, const struct kube_object *o, struct err *err)
 
 int restore_forget_copies(struct restore *r, struct err *err)
 {
-    struct starting s = {r, &KUBE_REPLICASET};
+    struct of_namespace s = {r, &KUBE_REPLICASET};
     struct kube_list opts = {.ns = restore_content_ns(r)};
     if (!*restore_content_ns(r))
         return 0;
@@ -291,7 +282,7 @@ int restore_forget_copies(struct restore *r, struct err *err)
 
 static int clear_ours(void *ctx, const struct kube_object *o, struct err *err)
 {
-    struct starting *s = ctx;
+    struct of_namespace *s = ctx;
     return workload_mark_cleared(s->r->cx->kube, s->r->a, s->type, o, s->r->uid, err);
 }
 

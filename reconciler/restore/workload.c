@@ -4,6 +4,15 @@
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/prepare.h"
 
+const struct kube_type *workload_type(const char *group, const char *kind)
+{
+    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
+    for (size_t i = 0; i < ARRAY_LEN(types); i++)
+        if (streq(types[i]->group, group) && streq(types[i]->kind, kind))
+            return types[i];
+    return NULL;
+}
+
 int stopped_read(struct arena *a, const struct kube_object *workload, struct stopped *ret,
                  struct err *err)
 {
@@ -14,6 +23,8 @@ int stopped_read(struct arena *a, const struct kube_object *workload, struct sto
         s.uid = raw_text(a, text, "uid", NULL);
         s.managed = raw_get(text, "managedFields");
         s.cleared = raw_is(raw_get(text, "state"), "cleared");
+        s.target = raw_text(a, text, "target", NULL);
+        raw_int(raw_get(text, "generation"), &s.generation);
         if (!s.restore || !s.uid || !raw_int(raw_get(text, "replicas"), &s.replicas))
             return err_set(err, ERR_CORRUPT,
                            "%s %s/%s: the annotation %s is broken; set its replicas and remove the "
@@ -42,58 +53,118 @@ static int send(struct kube *k, struct arena *a, const struct kube_type *t,
     return 0;
 }
 
-int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
-                  const struct kube_object *o, const char *restore, const char *restore_uid,
-                  struct err *err)
+static int64_t replicas_of(const struct kube_object *o)
 {
-    struct stopped s;
-    if (stopped_read(a, o, &s, err) < 0)
-        return -1;
-    if (s.text && streq(s.uid, restore_uid))
-        return 0;
-    if (s.text)
-        return err_set(err, ERR_REFUSED, "%s %s/%s was stopped by Restore %s", o->kind, o->ns,
-                       o->name, s.restore);
     int64_t replicas = 1; /* the server's default */
     raw_int(raw_at(o->raw, "spec", "replicas", NULL), &replicas);
-    str managed = raw_at(o->raw, "metadata", "managedFields", NULL);
-    struct buf note CLEANUP(buf_free) = {0};
-    buf_puts(&note, "{\"restore\":");
-    raw_add_string(&note, str_of(restore));
-    buf_puts(&note, ",\"uid\":");
-    raw_add_string(&note, str_of(restore_uid));
-    buf_printf(&note, ",\"replicas\":%lld,\"managedFields\":", (long long)replicas);
-    buf_str(&note, managed.p ? managed : STR("[]"));
-    buf_putc(&note, '}');
-
-    json_t *body CLEANUP_JSON = patch_of(o);
-    json_object_set_new(json_object_get(body, "metadata"), "annotations",
-                        json_pack("{s:s}", STOPPED_ANNOTATION, note.p));
-    json_object_set_new(body, "spec", json_pack("{s:i}", "replicas", 0));
-    return send(k, a, t, o, body, NULL, err);
+    return replicas;
 }
 
-int workload_adopt(struct kube *k, struct arena *a, const struct kube_type *t,
-                   const struct kube_object *o, const char *restore, const char *restore_uid,
-                   struct err *err)
+/* Its metadata.generation once it is scaled to 0 from what it is now. */
+static long long generation_stopped(const struct kube_object *o)
 {
-    struct stopped s;
-    struct buf name CLEANUP(buf_free) = {0}, uid CLEANUP(buf_free) = {0};
-    str note;
-    raw_add_string(&name, str_of(restore));
-    raw_add_string(&uid, str_of(restore_uid));
-    if (stopped_read(a, o, &s, err) < 0)
-        return -1;
-    if (!s.text)
+    int64_t now;
+    if (!raw_int(raw_at(o->raw, "metadata", "generation", NULL), &now))
         return 0;
-    if (raw_set(a, str_of(s.text), JSON_PATH("restore"), buf_view(&name), &note, err) < 0 ||
-        raw_set(a, note, JSON_PATH("uid"), buf_view(&uid), &note, err) < 0)
+    return (long long)(replicas_of(o) ? now + 1 : now);
+}
+
+bool workload_is_still(const struct kube_object *o, const struct stopped *s)
+{
+    int64_t now = 0;
+    raw_int(raw_at(o->raw, "metadata", "generation", NULL), &now);
+    return replicas_of(o) == 0 && (!s->generation || s->generation == now);
+}
+
+int workload_may_stop(const struct kube_object *o, struct err *err)
+{
+    if (!raw_is(raw_at(o->raw, "spec", "persistentVolumeClaimRetentionPolicy", "whenScaled", NULL),
+                "Delete"))
+        return 0;
+    return err_set(err, ERR_REFUSED,
+                   "%s %s is to be scaled to 0, and Kubernetes would delete its claims with it "
+                   "(spec.persistentVolumeClaimRetentionPolicy.whenScaled: Delete): set whenScaled "
+                   "to Retain in Git first, and see that it is so on the object",
+                   o->kind, o->name);
+}
+
+/* Scales to 0, with this note. */
+static int send_stopped(struct kube *k, struct arena *a, const struct kube_type *t,
+                        const struct kube_object *o, str note, struct err *err)
+{
+    if (workload_may_stop(o, err) < 0)
         return -1;
     json_t *body CLEANUP_JSON = patch_of(o);
     json_object_set_new(json_object_get(body, "metadata"), "annotations",
                         json_pack("{s:s%}", STOPPED_ANNOTATION, note.p, note.n));
     json_object_set_new(body, "spec", json_pack("{s:i}", "replicas", 0));
     return send(k, a, t, o, body, NULL, err);
+}
+
+/* The note that is there already, as this Restore's: how it was before stays in it. */
+static int renote(struct arena *a, const struct stopped *s, const struct kube_object *o,
+                  const struct stopper *by, str *ret, struct err *err)
+{
+    struct buf name CLEANUP(buf_free) = {0}, uid CLEANUP(buf_free) = {0},
+                    target CLEANUP(buf_free) = {0};
+    str note;
+    raw_add_string(&name, str_of(by->restore));
+    raw_add_string(&uid, str_of(by->uid));
+    raw_add_string(&target, str_of(by->target));
+    str generation = str_of(arena_printf(a, "%lld", generation_stopped(o)));
+    if (raw_set(a, str_of(s->text), JSON_PATH("restore"), buf_view(&name), &note, err) < 0 ||
+        raw_set(a, note, JSON_PATH("uid"), buf_view(&uid), &note, err) < 0 ||
+        raw_set(a, note, JSON_PATH("target"), buf_view(&target), &note, err) < 0 ||
+        raw_set(a, note, JSON_PATH("generation"), generation, &note, err) < 0)
+        return -1;
+    *ret = note;
+    return 0;
+}
+
+/* The first note on a workload: how it is now. */
+static str note_of(struct arena *a, const struct kube_object *o, const struct stopper *by)
+{
+    str managed = raw_at(o->raw, "metadata", "managedFields", NULL);
+    struct buf note CLEANUP(buf_free) = {0};
+    buf_puts(&note, "{\"restore\":");
+    raw_add_string(&note, str_of(by->restore));
+    buf_puts(&note, ",\"uid\":");
+    raw_add_string(&note, str_of(by->uid));
+    buf_puts(&note, ",\"target\":");
+    raw_add_string(&note, str_of(by->target));
+    buf_printf(&note, ",\"replicas\":%lld,\"generation\":%lld,\"managedFields\":",
+               (long long)replicas_of(o), generation_stopped(o));
+    buf_str(&note, managed.p ? managed : STR("[]"));
+    buf_putc(&note, '}');
+    return arena_str(a, buf_view(&note));
+}
+
+int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
+                  const struct kube_object *o, const struct stopper *by, struct err *err)
+{
+    struct stopped s;
+    if (stopped_read(a, o, &s, err) < 0)
+        return -1;
+    if (!s.text)
+        return send_stopped(k, a, t, o, note_of(a, o, by), err);
+    if (!streq(s.uid, by->uid))
+        return err_set(err, ERR_REFUSED, "%s %s/%s was stopped by Restore %s", o->kind, o->ns,
+                       o->name, s.restore);
+    return replicas_of(o) ? workload_adopt(k, a, t, o, by, err) : 0;
+}
+
+int workload_adopt(struct kube *k, struct arena *a, const struct kube_type *t,
+                   const struct kube_object *o, const struct stopper *by, struct err *err)
+{
+    struct stopped s;
+    str note;
+    if (stopped_read(a, o, &s, err) < 0)
+        return -1;
+    if (!s.text)
+        return 0;
+    if (renote(a, &s, o, by, &note, err) < 0)
+        return -1;
+    return send_stopped(k, a, t, o, note, err);
 }
 
 int workload_mark_cleared(struct kube *k, struct arena *a, const struct kube_type *t,
@@ -145,9 +216,7 @@ int workload_start(struct kube *k, struct arena *a, const struct kube_type *t,
         return -1;
     if (!s.text)
         return 0;
-    int64_t replicas = 1;
-    raw_int(raw_at(o->raw, "spec", "replicas", NULL), &replicas);
-    if (replicas != s.replicas) {
+    if (replicas_of(o) != s.replicas) {
         json_t *body CLEANUP_JSON = patch_of(o);
         json_object_set_new(body, "spec", json_pack("{s:I}", "replicas", (json_int_t)s.replicas));
         if (send(k, a, t, o, body, &now, err) < 0)

@@ -12,25 +12,42 @@ struct stopped {
     const char *restore, *uid; /* "namespace/name" and uid of the Restore */
     bool cleared; /* the target was changed since: only a finished restore or a person starts it */
     int64_t replicas;
-    str managed; /* the owners of its fields before */
+    int64_t generation; /* of the object once it was stopped; 0: an older note does not say */
+    const char *target; /* "<kind> <namespace>/<name>" of that Restore; NULL in an older note */
+    str managed;        /* the owners of its fields before */
 };
+
+/* The Restore that stops, as its notes name it. */
+struct stopper {
+    const char *restore, *uid; /* "namespace/name" and uid */
+    const char *target;        /* "<kind> <namespace>/<name>" */
+};
+
+/* KUBE_DEPLOYMENT, KUBE_STATEFULSET, or NULL: it is none that a restore can stop. */
+const struct kube_type *workload_type(const char *group, const char *kind);
 
 /* ERR_CORRUPT: the annotation is broken. */
 int stopped_read(struct arena *a, const struct kube_object *workload, struct stopped *ret,
                  struct err *err) must_check;
 
+/* REFUSED: a StatefulSet whose claims Kubernetes would delete as soon as it is scaled down. */
+int workload_may_stop(const struct kube_object *o, struct err *err) must_check;
+
 /* Scales to 0 and notes how it was; one write under uid and resourceVersion. A workload that this
- * Restore has stopped already is left alone. REFUSED: another Restore stopped it. CONFLICT: read
- * again. */
+ * Restore has stopped already and that somebody has scaled up since is scaled to 0 again. REFUSED:
+ * another Restore stopped it, or it may not be stopped. CONFLICT: read again. */
 int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
-                  const struct kube_object *o, const char *restore, const char *restore_uid,
-                  struct err *err) must_check;
+                  const struct kube_object *o, const struct stopper *by, struct err *err)
+    must_check;
 
 /* Takes over the note that a Restore which is gone has left: ours from now on, everything else in
  * it stays; scaled to 0 again. CONFLICT: read again. */
 int workload_adopt(struct kube *k, struct arena *a, const struct kube_type *t,
-                   const struct kube_object *o, const char *restore, const char *restore_uid,
-                   struct err *err) must_check;
+                   const struct kube_object *o, const struct stopper *by, struct err *err)
+    must_check;
+
+/* False: its spec was changed since it was stopped, so it may have run meanwhile. */
+bool workload_is_still(const struct kube_object *o, const struct stopped *s);
 
 /* Writes into the note that the target is being changed from now on. A workload without a note of
  * this Restore is left alone. CONFLICT: read again. */
