@@ -183,7 +183,7 @@ int restore_quiet(struct restore *r, struct err *err)
     return STEP_NEXT;
 }
 
-int restore_clear(struct restore *r, struct err *err)
+static int mark_all(struct restore *r, struct err *err)
 {
     for (size_t i = 0; i < restore_hold_count(r); i++) {
         struct application app;
@@ -201,6 +201,11 @@ int restore_clear(struct restore *r, struct err *err)
         restore_hold_state(r, i, "cleared");
     }
     return restore_mark_workloads(r, err) < 0 ? -1 : STEP_NEXT;
+}
+
+int restore_clear(struct restore *r, struct err *err)
+{
+    return restore_check_still(r, err) < 0 ? -1 : mark_all(r, err);
 }
 
 /* ---- while it is held ---- */
@@ -247,7 +252,7 @@ int restore_hold_again(struct restore *r, struct err *err)
         if (adopt_new_uid(r, i, err) < 0)
             return -1;
     int rc = restore_quiet(r, err);
-    return rc == STEP_NEXT ? restore_clear(r, err) : rc;
+    return rc == STEP_NEXT ? mark_all(r, err) : rc;
 }
 
 /* ---- giving back ---- */

@@ -81,8 +81,90 @@ static int every_claim_is_copied(struct restore *r, const struct kube_object *ba
     return 0;
 }
 
+/* ---- is it the last state? ---- */
+
+/* *ret_there false: there is no such claim. */
+static int get_claim(struct restore *r, const char *claim, struct kube_object *ret, bool *ret_there,
+                     struct err *err)
+{
+    struct err why;
+    *ret_there =
+        kube_get(r->cx->kube, r->a, &KUBE_PVC, restore_content_ns(r), claim, ret, &why) == 0;
+    if (!*ret_there && why.kind != ERR_NOT_FOUND)
+        return err_set(err, why.kind, "claim %s: %s", claim, why.msg);
+    return 0;
+}
+
+/* Its bytes go with the last pod that mounts it, which is what Stop takes away. */
+static int is_leaving(const struct kube_object *claim, struct err *err)
+{
+    if (!raw_at(claim->raw, "metadata", "deletionTimestamp", NULL).p)
+        return 0;
+    return err_set(err, ERR_REFUSED,
+                   "claim %s is being deleted, and no safety backup can keep its bytes: copy what "
+                   "you need from it, let it go, then restore; spec.safetyBackup: false goes on "
+                   "all the same",
+                   claim->name);
+}
+
+int restore_note_claims(struct restore *r, struct err *err)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(restore_claims(r), i, row)
+    {
+        struct kube_object o;
+        bool there;
+        if (get_claim(r, json_text_at(row, "name", NULL), &o, &there, err) < 0 ||
+            (there && r->safety_backup && is_leaving(&o, err) < 0))
+            return -1;
+        if (there)
+            json_object_set_new(row, "uid", json_string(o.uid));
+        else
+            json_object_del(row, "uid");
+    }
+    return 0;
+}
+
+static int check_claims(struct restore *r, struct err *err)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach(restore_claims(r), i, row)
+    {
+        struct kube_object o;
+        bool there;
+        const char *name = json_text_at(row, "name", NULL), *uid = json_text_at(row, "uid", NULL);
+        if (get_claim(r, name, &o, &there, err) < 0 || (there && is_leaving(&o, err) < 0))
+            return -1;
+        if (uid && (!there || !streq(o.uid, uid)))
+            return err_set(
+                err, ERR_REFUSED,
+                "claim %s was there when this Restore was planned, and is gone: find out "
+                "who deleted it, and see whether its bytes are still somewhere. A new "
+                "Restore goes on without them",
+                name);
+    }
+    return 0;
+}
+
+int restore_check_still(struct restore *r, struct err *err)
+{
+    if (restore_look_for_writers(r, err) == 0 && restore_check_stopped(r, err) == 0 &&
+        (!r->safety_backup || check_claims(r, err) == 0))
+        return 0;
+    r->outdated = err->kind == ERR_REFUSED;
+    return -1;
+}
+
+/* ---- the step ---- */
+
 int restore_safety_backup(struct restore *r, struct err *err)
 {
+    /* Looked at in each step: claims that were copied first wait for hours for those copied last.
+     */
+    if (restore_look_for_writers(r, err) < 0)
+        return -1;
     if (!r->safety_backup)
         return STEP_NEXT;
     const char *name = safety_name(r);
@@ -96,15 +178,17 @@ int restore_safety_backup(struct restore *r, struct err *err)
     if (kube_get(r->cx->kube, r->a, &KUBE_BACKUP, r->ns, name, &o, &why) < 0) {
         if (why.kind != ERR_NOT_FOUND)
             return err_set(err, why.kind, "safety backup %s: %s", name, why.msg);
-        return make_backup(r, name, err) < 0 ? -1
-                                             : restore_wait(r, "the safety backup %s begins", name);
+        if (check_claims(r, err) < 0 || make_backup(r, name, err) < 0)
+            return -1;
+        return restore_wait(r, "the safety backup %s begins", name);
     }
     if (!streq(kube_label(r->a, &o, LEASE_SAFETY_LABEL), r->uid))
         return err_set(err, ERR_REFUSED,
                        "a Backup %s is there and is not ours: delete or rename it", name);
     const char *phase = raw_text(r->a, o.raw, "status", "phase", NULL);
     if (streq(phase, "Completed"))
-        return every_claim_is_copied(r, &o, err) < 0 ? -1 : STEP_NEXT;
+        return restore_check_still(r, err) < 0 || every_claim_is_copied(r, &o, err) < 0 ? -1
+                                                                                        : STEP_NEXT;
     if (streq(phase, "PartiallyFailed") || streq(phase, "Failed"))
         return err_set(
             err, ERR_REFUSED,

@@ -197,7 +197,7 @@ static int plan_claims(struct restore *r, struct stored *archive, struct err *er
                               json_pack("{s:s, s:s, s:s, s:s}", "name", claim, "tree", tree, "root",
                                         root ? root : "", "state", "Pending"));
     }
-    return 0;
+    return restore_note_claims(r, err);
 }
 
 static const struct kube_type access_review = {
@@ -321,8 +321,8 @@ int restore_lock(struct restore *r, struct err *err)
     }
     /* The wait may have been long: who is held, and what mounts the claims, as of now. */
     const char *waits_for;
-    if (restore_plan_holds(r, err) < 0 || restore_check_workloads(r, err) < 0 ||
-        restore_look_for_pods(r, false, &waits_for, err) < 0)
+    if (restore_plan_holds(r, err) < 0 || restore_note_claims(r, err) < 0 ||
+        restore_check_workloads(r, err) < 0 || restore_look_for_pods(r, false, &waits_for, err) < 0)
         return -1;
     return STEP_NEXT;
 }
