@@ -113,6 +113,11 @@ const char *status_message(const struct status *s, const char *type)
     return condition_text(s, type, "message");
 }
 
+const char *status_reason(const struct status *s, const char *type)
+{
+    return condition_text(s, type, "reason");
+}
+
 /* The three kstatus shapes differ in these words. */
 static void printf_like(6, 0)
     set_shape(struct status *s, const char *ready, bool reconciling, bool stalled,

@@ -28,8 +28,9 @@ void status_condition(struct status *s, const char *type, const char *value, con
 /* The value of a condition ("True", ...), or "" if it is not there. */
 const char *status_condition_is(const struct status *s, const char *type);
 
-/* The message of a condition, or "". */
+/* The message and the reason of a condition, or "". */
 const char *status_message(const struct status *s, const char *type);
+const char *status_reason(const struct status *s, const char *type);
 
 /* The three kstatus shapes in one call each. They set Ready and remove or set the other two, and
  * observedGeneration. */

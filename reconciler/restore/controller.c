@@ -9,6 +9,9 @@
 
 enum { GO_BACK_AGAIN_MS = 10000 };
 
+/* The reason of a Held from which there is no going on. */
+#define OUTDATED "SafetyBackupOutdated"
+
 /* ---- reading ---- */
 
 static void restore_free(struct restore *r)
@@ -254,6 +257,19 @@ static int cannot_go_back(struct restore *r, const struct err *cause, struct err
     return STEP_WAIT;
 }
 
+static const char *ending_text(struct restore *r)
+{
+    const char *text = json_text_at(r->st.now, "ending", "message", NULL);
+    return text ? text : "Going back";
+}
+
+/* People have to see what it waits for: it may be for them. */
+static int going_back_waits(struct restore *r, const char *message, struct err *err)
+{
+    status_progress(&r->st, "GoingBack", "%s: %s", message, r->why);
+    return restore_save(r, err) < 0 ? -1 : STEP_WAIT;
+}
+
 static int go_back(struct restore *r, struct err *err)
 {
     const struct phase *ph = &restore_phases[r->phase];
@@ -263,7 +279,8 @@ static int go_back(struct restore *r, struct err *err)
         if (rc < 0)
             return cannot_go_back(r, &why, err);
         if (rc != STEP_NEXT)
-            return rc;
+            return going_back_waits(
+                r, arena_printf(r->a, "%s; undoing %s", ending_text(r), ph->name), err);
     }
     enum restore_phase back = previous_undo(r->phase);
     if (back != PHASE_MAX)
@@ -277,18 +294,43 @@ static int go_back(struct restore *r, struct err *err)
     return finish(r, end, reason, message, err) < 0 ? -1 : STEP_NEXT;
 }
 
+static size_t still_held(struct restore *r, struct err *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < restore_hold_count(r); i++) {
+        struct application app;
+        struct hold h;
+        bool gone = false;
+        if (restore_hold_read(r, i, &app, &gone, err) < 0)
+            return SIZE_MAX;
+        n += !gone && hold_read(r->a, &app.object, &h) && streq(h.uid, r->uid);
+    }
+    return n;
+}
+
+/* The engine, and what to do: two sentences and a command. */
+static const char *what_next(struct restore *r)
+{
+    struct err why;
+    const char *engine = r->phase > PHASE_RESUME    ? "The engine was given back already"
+                         : still_held(r, &why) == 0 ? "The engine is not held any more"
+                                                    : "The engine stays held";
+    if (r->outdated)
+        return arena_printf(r->a,
+                            "%s. This Restore does not go on over what no backup has: delete it "
+                            "and make a new one, which takes over what is held and stopped and "
+                            "begins with a safety backup",
+                            engine);
+    return arena_printf(r->a,
+                        "%s. When the cause is gone: kubectl annotate restore -n %s %s --overwrite "
+                        "gleaner.dev/request=resume:$RANDOM",
+                        engine, r->ns, r->name);
+}
+
 static int hold_there(struct restore *r, const char *reason, const char *message, struct err *err)
 {
     const char *in = restore_phases[r->phase].name;
-    bool given_back = r->phase > PHASE_RESUME;
-    const char *text = printable(
-        r->a,
-        arena_printf(
-            r->a,
-            "%s: %s. %s. When the cause is gone: "
-            "kubectl annotate restore -n %s %s --overwrite gleaner.dev/request=resume:$RANDOM",
-            in, message, given_back ? "The engine was given back already" : "The engine stays held",
-            r->ns, r->name));
+    const char *text = printable(r->a, arena_printf(r->a, "%s: %s. %s", in, message, what_next(r)));
     struct err why;
     if (r->phase == PHASE_VOLUMES && restore_volumes_abort(r, &why) < 0)
         log_err("a mover was not removed yet", &why, "restore", r->name);
@@ -324,18 +366,29 @@ static int fail(struct restore *r, const struct err *cause, struct err *err)
     log_err("restore step failed", cause, "phase", ph->name);
     const char *message = arena_printf(r->a, "%s", cause->msg);
     if (ph->on_fail == PHASE_HELD)
-        return hold_there(r, reason_of(cause->kind), message, err);
+        return hold_there(r, r->outdated ? OUTDATED : reason_of(cause->kind), message, err);
     message = arena_printf(r->a, "%s: %s. Nothing was changed", ph->name, message);
     return begin_ending(r, PHASE_FAILED, reason_of(cause->kind), message, false, err);
 }
 
 /* ---- going on after Held ---- */
 
-/* Whatever was freed, started or written while it was Held: the holds stand again and are proven;
- * in Volumes and before, workloads are stopped again and every volume is looked at again. */
+/* What the application wrote while it was Held is in no backup, and Volumes would overwrite it. */
+static int nothing_ran(struct restore *r, struct err *err)
+{
+    if (r->phase > PHASE_VOLUMES || restore_check_stopped(r, err) == 0)
+        return STEP_NEXT;
+    r->outdated = err->kind == ERR_REFUSED;
+    return -1;
+}
+
+/* Whatever was freed or written while it was Held: the holds stand again and are proven; in Volumes
+ * and before, nothing that was stopped may have run, and every volume is looked at again. */
 static int make_ready_again(struct restore *r, struct err *err)
 {
     int rc = restore_volumes_abort(r, err);
+    if (rc == STEP_NEXT)
+        rc = nothing_ran(r, err);
     if (rc == STEP_NEXT && r->phase < PHASE_RESUME)
         rc = restore_hold_again(r, err);
     if (rc == STEP_NEXT && r->phase <= PHASE_VOLUMES)
@@ -374,6 +427,11 @@ static bool before_clear(enum restore_phase p)
     return p < PHASE_CLEAR;
 }
 
+static bool may_go_on(struct restore *r)
+{
+    return r->phase == PHASE_HELD && !streq(status_reason(&r->st, "Held"), OUTDATED);
+}
+
 /* 1: a request was answered and the status written; 0: there was none. */
 static int answer_request(struct restore *r, struct err *err)
 {
@@ -386,8 +444,8 @@ static int answer_request(struct restore *r, struct err *err)
     enum restore_phase held = restore_phase_parse(status_text(&r->st, "heldIn"));
     bool ending = json_object_get(r->st.now, "ending") != NULL;
 
-    if (str_is(verb, "resume") && r->phase == PHASE_HELD && held != PHASE_MAX) {
-        /* Whoever looked after the cause may have freed workloads, which have written since. */
+    if (str_is(verb, "resume") && held != PHASE_MAX && may_go_on(r)) {
+        /* Whoever looked after the cause may have written to volumes that were equal already. */
         if (held == PHASE_OBJECTS)
             held = PHASE_VOLUMES;
         restore_event(r, false, false, "Resumed", "going on with %s, as asked",
@@ -413,28 +471,15 @@ static int answer_request(struct restore *r, struct err *err)
     } else {
         restore_event(
             r, true, false, "RequestIgnored",
-            "the request \"%s\" has no meaning in phase %s: resume goes on from Held or from "
-            "a manual Resume, cancel works before Clear, abandon from Held",
+            "the request \"%s\" has no meaning in phase %s: resume goes on from Held (unless the "
+            "safety backup is outdated) or from a manual Resume, cancel works before Clear, "
+            "abandon from Held",
             request, r->phase == PHASE_MAX ? "none" : restore_phases[r->phase].name);
     }
     return restore_save(r, err) < 0 ? -1 : 1;
 }
 
 /* ---- deletion ---- */
-
-static size_t still_held(struct restore *r, struct err *err)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < restore_hold_count(r); i++) {
-        struct application app;
-        struct hold h;
-        bool gone = false;
-        if (restore_hold_read(r, i, &app, &gone, err) < 0)
-            return SIZE_MAX;
-        n += !gone && hold_read(r->a, &app.object, &h) && streq(h.uid, r->uid);
-    }
-    return n;
-}
 
 /* Before Clear a deletion is a cancel. After it the engine stays held: whoever deletes the Restore
  * may not know that data is missing. The markers tell the rest to `gleaner holds`. */
@@ -449,8 +494,11 @@ static int delete (struct restore *r, struct err *err)
         return begin_ending(r, PHASE_CANCELLED, "Deleted", "Deleted before anything was changed",
                             false, err);
     int rc = restore_volumes_abort(r, err);
-    if (rc != STEP_NEXT)
-        return rc;
+    if (rc == STEP_WAIT)
+        return going_back_waits(
+            r, arena_printf(r->a, "Deleted in phase %s", restore_phases[r->phase].name), err);
+    if (rc < 0)
+        return -1;
     size_t held = still_held(r, err);
     if (held == SIZE_MAX)
         return -1;

@@ -8,13 +8,6 @@
 
 /* ---- Definitions ---- */
 
-static bool is_definition(const struct item *it)
-{
-    return (streq(it->group, "") && streq(it->resource, "namespaces")) ||
-           (streq(it->group, "apiextensions.k8s.io") &&
-            streq(it->resource, "customresourcedefinitions"));
-}
-
 static int make_namespace(struct restore *r, struct err *err)
 {
     struct kube_object o;
@@ -61,7 +54,7 @@ int restore_definitions(struct restore *r, struct err *err)
         return -1;
     for (size_t i = 0; i < n; i++) {
         const struct item *it = &items[i];
-        if (!is_definition(it) || it->restore == RESTORE_NEVER)
+        if (!item_is_definition(it) || it->restore == RESTORE_NEVER)
             continue;
         const struct kube_type *t = restore_type_of(types, it);
         struct kube_object live;
@@ -203,12 +196,42 @@ int restore_volumes(struct restore *r, struct err *err)
     return restore_volumes_abort(r, err);
 }
 
+struct mover_left {
+    struct restore *r;
+    const char *text; /* the pod and its node, and what to do if it does not go */
+};
+
+static int on_mover_left(void *ctx, const struct kube_object *pod, struct err *err)
+{
+    struct mover_left *left = ctx;
+    struct arena *a = left->r->a;
+    const char *node = raw_text(a, pod->raw, "spec", "nodeName", NULL);
+    (void)err;
+    left->text =
+        node && *node
+            ? arena_printf(
+                  a,
+                  "waiting for the mover pod %s on node %s to go. If that node is gone for "
+                  "good: kubectl delete node %s; never while it may still run the pod",
+                  pod->name, node, node)
+            : arena_printf(a, "waiting for the mover pod %s to go", pod->name);
+    return 0;
+}
+
 int restore_volumes_abort(struct restore *r, struct err *err)
 {
     bool gone = true;
-    if (!*restore_content_ns(r))
+    const char *ns = restore_content_ns(r);
+    if (!*ns)
         return STEP_NEXT;
-    if (mover_pod_remove(r->cx, r->a, r->uid, restore_content_ns(r), NULL, &gone, err) < 0)
+    if (mover_pod_remove(r->cx, r->a, r->uid, ns, NULL, &gone, err) < 0)
         return -1;
-    return gone ? STEP_NEXT : restore_wait(r, "waiting for the movers to go");
+    if (gone)
+        return STEP_NEXT;
+    struct mover_left left = {r, "waiting for the movers to go"};
+    struct kube_list opts = {.ns = ns,
+                             .label_selector = arena_printf(r->a, "%s=%s", MOVER_LABEL, r->uid)};
+    if (kube_list(r->cx->kube, &KUBE_POD, &opts, on_mover_left, &left, NULL, err) < 0)
+        return -1;
+    return restore_wait(r, "%s", left.text);
 }

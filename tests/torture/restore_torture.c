@@ -343,6 +343,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(argocd_ends_done),
         cmocka_unit_test(a_failed_safety_backup_changes_nothing),
     };
-    int failed = people_tests() + adopt_tests() + objects_tests();
+    int failed = people_tests() + adopt_tests() + objects_tests() + writers_tests();
     return cmocka_run_group_tests(tests, NULL, NULL) + failed;
 }

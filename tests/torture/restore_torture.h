@@ -50,4 +50,7 @@ int adopt_tests(void);
 /* The tests of restore_objects.c. */
 int objects_tests(void);
 
+/* The tests of restore_writers.c. */
+int writers_tests(void);
+
 #endif
