@@ -414,6 +414,13 @@ static int argocd_resume(struct kube *k, struct arena *a, const struct applicati
     return 0;
 }
 
+/* Without selfHeal a revision that was synced once is not synced again. */
+static bool puts_back(str raw)
+{
+    return argocd_is_automated(raw) &&
+           raw_true(raw_at(raw, "spec", "syncPolicy", "automated", "selfHeal", NULL));
+}
+
 static int argocd_settled(struct kube *k, struct arena *a, const struct application *app,
                           bool *ret_settled, char *why, size_t why_n, struct err *err)
 {
@@ -431,6 +438,12 @@ static int argocd_settled(struct kube *k, struct arena *a, const struct applicat
                        o.name);
     str health = raw_at(o.raw, "status", "health", "status", NULL);
     bool settled = argocd_is_automated(o.raw) ? now.ready : raw_is(health, "Healthy");
+    if (!settled && !puts_back(o.raw) &&
+        raw_is(raw_at(o.raw, "status", "sync", "status", NULL), "OutOfSync"))
+        return not_yet(ret_settled, why, why_n,
+                       "Application %s/%s is %s, and Argo CD does not put back by itself what is "
+                       "missing: argocd app sync %s/%s",
+                       o.ns, o.name, now.ready_text, o.ns, o.name);
     if (!settled)
         return not_yet(ret_settled, why, why_n, "Application %s/%s is %s", o.ns, o.name,
                        now.ready_text);

@@ -521,6 +521,33 @@ static void test_argocd_settled_drops_trace(void **state)
     assert_string_equal(json_text_at(json_array_get(left, 0), "manager", NULL), "kubectl");
 }
 
+/* Who waits for it is told what to do, unless Argo CD does it by itself. */
+static void test_argocd_settled_says_to_sync(void **state)
+{
+    struct kube *k = *state;
+    static const struct {
+        const char *spec;
+        bool says;
+    } rows[] = {
+        {AUTOMATED, true},
+        {",\"syncPolicy\":{\"automated\":{\"selfHeal\":true}}", false},
+        {"", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err err;
+        char why[256] = "";
+        bool settled = true;
+        serves("GET", APP_PATH, 200,
+               application("", rows[i].spec,
+                           "\"sync\":{\"status\":\"OutOfSync\"},\"health\":{\"status\":"
+                           "\"Missing\"}"));
+        struct application app = read_app(k, false);
+        assert_int_equal(engine_argocd.settled(k, a, &app, &settled, why, sizeof why, &err), 0);
+        assert_false(settled);
+        assert_int_equal(strstr(why, "argocd app sync argocd/blog") != NULL, rows[i].says);
+    }
+}
+
 /* A hold that came meanwhile is no trace to tidy up: nothing is written. */
 static void test_settled_leaves_a_newer_hold(void **state)
 {
@@ -817,6 +844,7 @@ int main(void)
         TEST(test_argocd_quiet),
         TEST(test_argocd_resume),
         TEST(test_argocd_settled_drops_trace),
+        TEST(test_argocd_settled_says_to_sync),
         TEST(test_settled_leaves_a_newer_hold),
         TEST(test_argocd_hold_again),
         TEST(test_argocd_clear_refuses_a_sync),
