@@ -150,7 +150,7 @@ int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
     if (!streq(s.uid, by->uid))
         return err_set(err, ERR_REFUSED, "%s %s/%s was stopped by Restore %s", o->kind, o->ns,
                        o->name, s.restore);
-    return replicas_of(o) ? workload_adopt(k, a, t, o, by, err) : 0;
+    return workload_is_still(o, &s) ? 0 : workload_adopt(k, a, t, o, by, err);
 }
 
 int workload_adopt(struct kube *k, struct arena *a, const struct kube_type *t,

@@ -34,7 +34,7 @@ int stopped_read(struct arena *a, const struct kube_object *workload, struct sto
 int workload_may_stop(const struct kube_object *o, struct err *err) must_check;
 
 /* Scales to 0 and notes how it was; one write under uid and resourceVersion. A workload that this
- * Restore has stopped already and that somebody has scaled up since is scaled to 0 again. REFUSED:
+ * Restore has stopped already and that somebody has changed since is stopped again. REFUSED:
  * another Restore stopped it, or it may not be stopped. CONFLICT: read again. */
 int workload_stop(struct kube *k, struct arena *a, const struct kube_type *t,
                   const struct kube_object *o, const struct stopper *by, struct err *err)

@@ -151,7 +151,7 @@ static int on_maker(void *ctx, const struct kube_object *o, struct err *err)
 static int look_for_makers(struct restore *r, struct err *err)
 {
     struct kube_list opts = {.ns = restore_content_ns(r)};
-    for (size_t i = 0; i < ARRAY_LEN(makers); i++) {
+    for (size_t i = 0; json_array_size(restore_claims(r)) && i < ARRAY_LEN(makers); i++) {
         struct making m = {r, &makers[i]};
         if (kube_list(r->cx->kube, makers[i].type, &opts, on_maker, &m, NULL, err) < 0)
             return -1;
@@ -187,5 +187,7 @@ static int on_writer(void *ctx, const struct kube_object *pod, struct err *err)
 int restore_look_for_writers(struct restore *r, struct err *err)
 {
     struct kube_list opts = {.ns = restore_content_ns(r)};
+    if (!json_array_size(restore_claims(r)))
+        return 0;
     return kube_list(r->cx->kube, &KUBE_POD, &opts, on_writer, r, NULL, err);
 }

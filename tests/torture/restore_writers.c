@@ -423,6 +423,8 @@ static void scaled_up_during_stop_it_is_stopped_again(void **state)
     scale(&w, 1);
     some_steps(&w, 1);
     assert_replicas(&w, workload_key, 0);
+    scale(&w, 1);
+    scale(&w, 0); /* what happens before the safety backup is in it */
     scenario_reactors(w.fake, &w.s, NULL);
     drive(&w, NULL);
     assert_says(&w, "Done", "", "");
