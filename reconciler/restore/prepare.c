@@ -1,6 +1,7 @@
 #include "reconciler/restore/prepare.h"
 
 #include "core/jsonedit.h"
+#include "reconciler/judge.h"
 
 /* One edit after the other on the same text; the first failure stays. */
 struct edit {
@@ -124,12 +125,6 @@ static int strip_account(struct edit *e, const char *account)
 
 #define ACCOUNT_UID "kubernetes.io/service-account.uid"
 
-bool prepare_is_token(const struct kube_object *o)
-{
-    return kube_object_is(o, "", "Secret") &&
-           raw_is(raw_get(o->raw, "type"), "kubernetes.io/service-account-token");
-}
-
 static void strip_token(struct edit *e)
 {
     edit_remove(e, JSON_PATH("data"));
@@ -177,7 +172,7 @@ static int strip_kind(struct edit *e, const struct kube_object *o, str managed)
         return strip_account(e, o->name);
     else if (kube_object_is(o, "batch", "Job"))
         strip_job(e);
-    else if (prepare_is_token(o))
+    else if (verdict_is_token(o))
         strip_token(e);
     return 0;
 }
@@ -277,7 +272,7 @@ int prepare_replace(struct arena *a, const struct prepared *p, const struct kube
         keep_live(&e, live, "spec", "clusterIPs");
         keep_live(&e, live, "spec", "healthCheckNodePort");
     }
-    if (prepare_is_token(live))
+    if (verdict_is_token(live))
         keep_token(&e, live);
     if (e.failed)
         return err_wrap(err, "preparing %s %s", live->kind, live->name);

@@ -6,10 +6,11 @@
  * ownerReferences, but for owners that exist again, which get the owner's new uid. Lost by kind:
  * PersistentVolumeClaim: spec.volumeName and the binder's annotations. Service: addresses and ports
  * that the cluster gives out, unless somebody owns the field. ServiceAccount: token and dockercfg
- * secrets that the platform makes. Secret with an account's token: the token, and the account's
- * uid. Job: the selector and labels with the old uid, and ttlSecondsAfterFinished. docs/restore.md
- * publishes this list. Source: what the API server refuses or overwrites at create; garbage
- * collection by owner uid. */
+ * secrets that the platform makes. Secret that verdict_is_token: the token and the account's uid.
+ * Job: the selector and labels with the old uid, and ttlSecondsAfterFinished. docs/restore.md
+ * publishes this list.
+ *
+ * Source: what the API server refuses or overwrites at create; garbage collection by owner uid. */
 #ifndef RECONCILER_RESTORE_PREPARE_H
 #define RECONCILER_RESTORE_PREPARE_H
 
@@ -33,11 +34,6 @@ struct prepared {
  * a restore had stopped it comes out as it was before. */
 int prepare_object(struct arena *a, const struct kube_object *stored, prepare_owner_fn *owner,
                    void *ctx, struct prepared *ret, struct err *err) must_check;
-
-/* A token that the cluster signs into a Secret which names a ServiceAccount. Its data and the uid
- * of the account are of this cluster and its time: neither written nor compared; the token
- * controller fills a Secret that lacks them. */
-bool prepare_is_token(const struct kube_object *o);
 
 /* The body that replaces `live` by the prepared object: uid, resourceVersion, finalizers and
  * ownerReferences are the live ones', as are fields that the cluster gave out. */

@@ -1,5 +1,6 @@
 /* Verify: every stored object and field is there, equal but for the published strip list, and none
  * of them carries our name. */
+#include "reconciler/judge.h"
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/write.h"
 
@@ -147,7 +148,7 @@ static int verify_fields(struct restore *r, struct stored *archive, const struct
         return -1;
     if (!there)
         return err_set(err, ERR_REFUSED, "%s %s/%s is not there", stored.kind, it->ns, it->name);
-    if (prepare_is_token(&live))
+    if (verdict_is_token(&live))
         return 0;
     struct prepared p = {.body = stored.raw};
     struct tolerance tol = {raw_at(live.raw, "metadata", "managedFields", NULL),

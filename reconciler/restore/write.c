@@ -1,6 +1,7 @@
 #include "reconciler/restore/write.h"
 
 #include "core/jsonedit.h"
+#include "reconciler/judge.h"
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/workload.h"
 
@@ -276,7 +277,7 @@ int write_item(struct restore *r, struct stored *archive, const struct item *it,
     if (there && raw_at(live.raw, "metadata", "deletionTimestamp", NULL).p)
         return err_set(err, ERR_BUSY, "%s %s is being deleted", t->kind, it->name);
     bool wait = false;
-    if (!there && prepare_is_token(&stored) && lacks_account(r, &stored, &wait, err) < 0)
+    if (!there && verdict_is_token(&stored) && lacks_account(r, &stored, &wait, err) < 0)
         return -1;
     if (wait)
         return 0;
@@ -316,7 +317,12 @@ int write_owned(struct restore *r, struct stored *archive, const struct item *it
         return last ? err_set(err, ERR_BUSY, "%s %s is being deleted", t->kind, it->name) : 0;
     if (!there && create(r, t, it, p.body, &live, err) < 0)
         return -1;
-    if (there && write_overwrites(it, &stored) && replace(r, t, it, &p, &live, err) < 0)
+    /* While it settles: an engine that enforces its own would never be done. */
+    bool enforced = r->phase == PHASE_SETTLE &&
+                    fields_owned(raw_at(live.raw, "metadata", "managedFields", NULL),
+                                 write_engine_managers(r->a), JSON_PATH("data"));
+    if (there && !enforced && write_overwrites(it, &stored) &&
+        replace(r, t, it, &p, &live, err) < 0)
         return -1;
     return object_give_back(r->cx->kube, r->a, t, &live, p.managed, NULL, false, err);
 }
@@ -327,7 +333,7 @@ int write_token(struct restore *r, struct stored *archive, const struct item *it
     struct kube_object stored;
     if (stored_object(archive, r->a, it, &stored, err) < 0)
         return -1;
-    return prepare_is_token(&stored) ? write_item(r, archive, it, t, err) : 0;
+    return verdict_is_token(&stored) ? write_item(r, archive, it, t, err) : 0;
 }
 
 /* ---- fields ---- */
@@ -406,7 +412,7 @@ int write_residue(struct restore *r, struct stored *archive, const struct item *
         write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;
     *ret_there = there;
-    if (!there || prepare_is_token(&live))
+    if (!there || verdict_is_token(&live))
         return 0;
     json_t *body CLEANUP_JSON = json_pack("{s:{s:s, s:s}}", "metadata", "uid", live.uid,
                                           "resourceVersion", live.resource_version);

@@ -125,17 +125,20 @@ static json_t *restore(struct world *w, const char *until, const char *phase)
     "{'group':'" group "','kind':'" kind "','namespace':'shop','name':'" name                      \
     "','class':'" class "','keep':'object','restore':'" restore "','core':true}"
 
+#define JOB_FILE(name) "/resources/jobs.batch/namespaces/shop/" name ".json"
+#define FINISHED_JOB(name)                                                                         \
+    "{'apiVersion':'batch/v1','kind':'Job','metadata':{'name':'" name                              \
+    "','namespace':'shop','uid':'u-1'," OWNER(                                                     \
+        "batch/v1", "CronJob",                                                                     \
+        "nightly") "},'spec':{'template':{}},"                                                     \
+                   "'status':{'conditions':[{'type':'Complete','status':'True'}],'succeeded':1}}"
+
 static void jobs_of_an_owner_do_not_run_again(void **state)
 {
     (void)state;
     static const struct file files[] = {
-        {"/resources/jobs.batch/namespaces/shop/nightly-1.json",
-         "{'apiVersion':'batch/v1','kind':'Job','metadata':{'name':'nightly-1','namespace':'shop',"
-         "'uid':'u-1'," OWNER("batch/v1", "CronJob",
-                              "nightly") "},'spec':{'template':{}},"
-                                         "'status':{'conditions':[{'type':'Complete','status':'"
-                                         "True'}],'succeeded':1}}"},
-        {"/resources/jobs.batch/namespaces/shop/running.json",
+        {JOB_FILE("nightly-1"), FINISHED_JOB("nightly-1")},
+        {JOB_FILE("running"),
          "{'apiVersion':'batch/v1','kind':'Job','metadata':{'name':'running','namespace':'shop',"
          "'uid':'u-2'," OWNER("v1", "ConfigMap", "tuned") "},'spec':{'template':{}},"
                                                           "'status':{'active':1}}"},
@@ -362,6 +365,43 @@ static void what_another_application_has_taken_over_is_left(void **state)
     close_world(&w);
 }
 
+/* ---- killed ---- */
+
+static void killed_anywhere_it_ends_the_same(void **state)
+{
+    (void)state;
+    struct world w = operators_world("Opaque");
+    static const struct file files[] = {
+        {SECRET_FILE("pg-user"), SECRET("pg-user", "u-1", OF_PG, "Opaque", THEN)},
+        {SECRET_FILE("pg-ca"), SECRET("pg-ca", "u-2", OF_PG, "Opaque", THEN)},
+        {SECRET_FILE("ci"), TOKEN("ci", "ci")},
+        {JOB_FILE("nightly-1"), FINISHED_JOB("nightly-1")},
+        {"/residue/configmaps/namespaces/shop/tuned.json",
+         "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'tuned','namespace':'shop',"
+         "'uid':'u-6'},'data':{'a':'drifted'}}"},
+    };
+    char *more CLEANUP(free_p) =
+        json_of("[" ACCOUNT("ci") ",{'apiVersion':'batch/v1','kind':'CronJob','metadata':{'name':"
+                                  "'nightly','namespace':'shop','uid':'u-now'},'spec':{}}]");
+    fake_post(w.fake, "objects", more);
+    back_up(&w,
+            "{'objects':[" SECRET_ROW("pg-user") "," SECRET_ROW("pg-ca") "," ROW(
+                "", "Secret", "ci", "secret",
+                "normal") "," ROW("batch", "Job", "nightly-1", "history",
+                                  "after-owner") "," ROW("", "ConfigMap", "tuned", "drifted",
+                                                         "normal") "]}",
+            files, ARRAY_LEN(files));
+    json_decref(w.s.base);
+    w.s.base = fake_get(w.fake, "objects");
+    w.s.phase = "Done";
+    scenario_kill_everywhere(&w.s);
+    assert_clean_hands(w.s.end);
+    assert_string_equal(password(w.s.end, "Secret/shop/pg-user"), "dGhlbg==");
+    assert_string_equal(json_text_at(w.s.end, "ConfigMap/shop/tuned", "data", "a", NULL),
+                        "drifted");
+    close_world(&w);
+}
+
 int objects_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +412,7 @@ int objects_tests(void)
         cmocka_unit_test(a_token_comes_back_empty_and_after_its_account),
         cmocka_unit_test(what_drifted_is_put_back_over_the_engine),
         cmocka_unit_test(what_another_application_has_taken_over_is_left),
+        cmocka_unit_test(killed_anywhere_it_ends_the_same),
     };
     return cmocka_run_group_tests_name("objects", tests, NULL, NULL);
 }

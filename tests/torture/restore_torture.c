@@ -213,9 +213,8 @@ void scenario_close(struct scenario *s)
     s->base = s->end = NULL;
 }
 
-static void kill_everywhere(struct scenario *s)
+void scenario_kill_everywhere(struct scenario *s)
 {
-    scenario_open(s);
     run_without_kill(s);
     bool all = getenv("GLEANER_TEST_FULL") != NULL;
     for (unsigned n = 1; n <= s->calls; n++) {
@@ -270,7 +269,8 @@ static void flux_ends_done(void **state)
     (void)state;
     struct scenario s = {
         .target = TARGET_KUSTOMIZATION, .backup_ends = "Completed", .phase = "Done"};
-    kill_everywhere(&s);
+    scenario_open(&s);
+    scenario_kill_everywhere(&s);
     assert_restored(s.end);
     assert_clean_hands(s.end);
     assert_null(json_value_at(s.end, "Kustomization/flux-system/shop", "spec", "suspend", NULL));
@@ -281,7 +281,8 @@ static void argocd_ends_done(void **state)
 {
     (void)state;
     struct scenario s = {.target = TARGET_APPLICATION, .backup_ends = "Completed", .phase = "Done"};
-    kill_everywhere(&s);
+    scenario_open(&s);
+    scenario_kill_everywhere(&s);
     assert_restored(s.end);
     assert_clean_hands(s.end);
     json_t *automated =
@@ -309,7 +310,8 @@ static void a_failed_safety_backup_changes_nothing(void **state)
     (void)state;
     struct scenario s = {
         .target = TARGET_KUSTOMIZATION, .backup_ends = "Failed", .phase = "Failed"};
-    kill_everywhere(&s);
+    scenario_open(&s);
+    scenario_kill_everywhere(&s);
     assert_clean_hands(s.end);
     size_t i;
     json_t *o;

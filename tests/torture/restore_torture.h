@@ -33,6 +33,10 @@ void scenario_close(struct scenario *s);
 /* A fake server with the fixture; `more` reactors (may be NULL, borrowed). fake_stop at the end. */
 struct fake_child *scenario_start(struct scenario *s, json_t *more);
 
+/* Runs it to its end, then again and again, killed at each call that changes something, and compares
+ * the ends; `end` is what it ends with. `base` (may be NULL: the fixture) is what it begins with. */
+void scenario_kill_everywhere(struct scenario *s);
+
 void scenario_reactors(const struct fake_child *fake, const struct scenario *s, json_t *more);
 
 /* {"Kind/ns/name": object}, without what two runs cannot share. A new reference. */

@@ -128,6 +128,38 @@ static void strips_by_kind(void **state)
     assert_null(raw_at(p.body, "imagePullSecrets", NULL).p);
 }
 
+/* A token is of its cluster and its time: it is not written, and the live one is not taken away. */
+static void leaves_a_token_to_the_cluster(void **state)
+{
+    (void)state;
+    struct err err;
+    struct prepared p;
+    bool same;
+    const char *where;
+    str body;
+    static const char text[] =
+        "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"t\",\"namespace\":"
+        "\"n\",\"uid\":\"u-%s\",\"annotations\":{\"kubernetes.io/service-account.name\":\"ci\","
+        "\"kubernetes.io/service-account.uid\":\"%s\"%s}},"
+        "\"type\":\"kubernetes.io/service-account-token\",\"data\":{\"token\":\"%s\"}}";
+    struct kube_object then = object(arena_printf(a, text, "then", "then", "", "dGhlbg=="));
+    struct kube_object now = object(arena_printf(a, text, "now", "now", "", "bm93"));
+    assert_int_equal(prepare_object(a, &then, NULL, NULL, &p, &err), 0);
+    assert_null(raw_get(p.body, "data").p);
+    str marks = raw_at(p.body, "metadata", "annotations", NULL);
+    assert_true(raw_is(raw_get(marks, "kubernetes.io/service-account.name"), "ci"));
+    assert_null(raw_get(marks, "kubernetes.io/service-account.uid").p);
+    assert_int_equal(prepare_compare(a, &p, &now, true, NULL, NULL, &same, &where, &err), 0);
+    assert_true(same);
+    now = object(arena_printf(a, text, "now", "now", ",\"k\":\"v\"", "bm93"));
+    assert_int_equal(prepare_compare(a, &p, &now, true, NULL, NULL, &same, &where, &err), 0);
+    assert_false(same);
+    assert_int_equal(prepare_replace(a, &p, &now, &body, &err), 0);
+    assert_true(raw_is(raw_at(body, "data", "token", NULL), "bm93"));
+    marks = raw_at(body, "metadata", "annotations", NULL);
+    assert_true(raw_is(raw_get(marks, "kubernetes.io/service-account.uid"), "now"));
+}
+
 /* A safety backup finds the workload stopped; what it stored comes back running. */
 static void undoes_the_stop(void **state)
 {
@@ -387,6 +419,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strips_and_remaps),
         cmocka_unit_test(strips_by_kind),
+        cmocka_unit_test(leaves_a_token_to_the_cluster),
         cmocka_unit_test(undoes_the_stop),
         cmocka_unit_test(replaces_under_the_live_identity),
         cmocka_unit_test(compares_by_leaf),
