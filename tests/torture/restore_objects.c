@@ -39,15 +39,21 @@ static void must(int rc, const struct err *err)
         fail_msg("%s", err->msg);
 }
 
-static void patch(struct world *w, const struct kube_type *t, const char *ns, const char *name,
-                  const char *body, bool status)
+static void patch_as(struct world *w, const char *manager, const struct kube_type *t,
+                     const char *ns, const char *name, const char *body, bool status)
 {
     struct kube *k CLEANUP(kube_free_p) = fake_client(w->fake);
     struct arena *a CLEANUP(arena_free_p) = arena_new();
-    struct kube_write how = {.manager = "person", .subresource = status ? "status" : NULL};
+    struct kube_write how = {.manager = manager, .subresource = status ? "status" : NULL};
     struct err err = {0};
     char *text CLEANUP(free_p) = json_of(body);
     must(kube_patch(k, a, t, ns, name, KUBE_PATCH_MERGE, str_of(text), &how, NULL, &err), &err);
+}
+
+static void patch(struct world *w, const struct kube_type *t, const char *ns, const char *name,
+                  const char *body, bool status)
+{
+    patch_as(w, "person", t, ns, name, body, status);
 }
 
 /* A second snapshot, beside the fixture's, which the Backup names from then on. */
@@ -309,9 +315,8 @@ static void a_token_comes_back_empty_and_after_its_account(void **state)
 
 /* ---- drift ---- */
 
-static void what_drifted_is_put_back_over_the_engine(void **state)
+static struct world drifted_world(void)
 {
-    (void)state;
     static const struct file files[] = {
         {"/residue/configmaps/namespaces/shop/level.json",
          "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'level','namespace':'shop',"
@@ -319,17 +324,37 @@ static void what_drifted_is_put_back_over_the_engine(void **state)
          "'apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{'f:data':{'f:level':{}}}}]},"
          "'data':{'level':'live'}}"},
     };
-    struct world w = open_world(
+    return open_world(
         "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'level','namespace':'shop',"
         "'uid':'u-2','managedFields':[{'manager':'kustomize-controller','operation':'Apply',"
         "'apiVersion':'v1','fieldsType':'FieldsV1','fieldsV1':{'f:data':{'f:level':{},'f:other':{"
         "}}}}]},'data':{'level':'placeholder','other':'git'}}",
         "{'objects':[" ROW("", "ConfigMap", "level", "drifted", "normal") "]}", files,
         ARRAY_LEN(files));
+}
+
+static void what_drifted_is_put_back_over_the_engine(void **state)
+{
+    (void)state;
+    struct world w = drifted_world();
     json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
     json_t *data = json_value_at(end, "ConfigMap/shop/level", "data", NULL);
     assert_string_equal(json_text_at(data, "level", NULL), "live");
     assert_string_equal(json_text_at(data, "other", NULL), "git");
+    close_world(&w);
+}
+
+/* Git's value is no failure: it is what the engine is for. */
+static void an_engine_may_take_it_back(void **state)
+{
+    (void)state;
+    struct world w = drifted_world();
+    json_t *before CLEANUP_JSON = restore(&w, "Verify", "Verify");
+    assert_string_equal(json_text_at(before, "ConfigMap/shop/level", "data", "level", NULL),
+                        "live");
+    patch_as(&w, "kustomize-controller", &KUBE_CONFIGMAP, "shop", "level",
+             "{'data':{'level':'placeholder'}}", false);
+    json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
     close_world(&w);
 }
 
@@ -411,6 +436,7 @@ int objects_tests(void)
         cmocka_unit_test(verify_notices_another_password),
         cmocka_unit_test(a_token_comes_back_empty_and_after_its_account),
         cmocka_unit_test(what_drifted_is_put_back_over_the_engine),
+        cmocka_unit_test(an_engine_may_take_it_back),
         cmocka_unit_test(what_another_application_has_taken_over_is_left),
         cmocka_unit_test(killed_anywhere_it_ends_the_same),
     };
