@@ -37,9 +37,10 @@ struct background {
     struct worker quick, slow;
 };
 
-/* When a store is looked at next. */
+/* When a store is looked at next. Its BackupStore is known by uid, generation and requestedAt. */
 struct look {
-    char what[160]; /* uid, generation and requestedAt of its BackupStore at the last look */
+    char heard[160]; /* of the last event */
+    char what[160];  /* at the last look */
     int64_t next_ms;
     bool wanted;
 };
@@ -67,6 +68,14 @@ static struct look *look_of(struct background *b, const char *store)
     if (!l)
         map_put(b->looks, str_of(store), l = xcalloc(1, sizeof *l));
     return l;
+}
+
+static const char *what_is(struct arena *a, const struct kube_object *store)
+{
+    const char *requested = kube_annotation(a, store, "reconcile.fluxcd.io/requestedAt");
+    str generation = raw_at(store->raw, "metadata", "generation", NULL);
+    return arena_printf(a, "%s %.*s %.64s", store->uid, STR_FMT(generation),
+                        requested ? requested : "");
 }
 
 /* How long it is until then; 0: now, and the store counts as looked at. */
@@ -129,11 +138,7 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
     struct kube_object o;
     if (kube_get(b->cx->kube, a, &KUBE_BACKUPSTORE, NULL, store, &o, err) < 0)
         return err->kind == ERR_NOT_FOUND ? 0 : -1;
-    const char *requested = kube_annotation(a, &o, "reconcile.fluxcd.io/requestedAt");
-    str generation = raw_at(o.raw, "metadata", "generation", NULL);
-    *ret_again = until_look(
-        b, store,
-        arena_printf(a, "%s %.*s %.64s", o.uid, STR_FMT(generation), requested ? requested : ""));
+    *ret_again = until_look(b, store, what_is(a, &o));
     if (*ret_again)
         return 0;
     struct err why;
@@ -352,14 +357,24 @@ void background_stop(struct background *b)
 
 /* ---- what happens elsewhere ---- */
 
-void background_store(struct background *b, const char *store)
+/* Work on a store writes what it did into the status. If that write's own event made the work due,
+ * no pause would ever last. */
+bool background_store(struct background *b, const struct kube_object *store)
 {
     if (!b)
-        return;
-    char *key CLEANUP(free_p) = xasprintf("sync/%s", store);
-    char *slow CLEANUP(free_p) = xasprintf("maintain/%s", store);
-    add(b, &b->quick, 0, key);
-    add(b, &b->slow, 0, slow);
+        return false;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    const char *what = what_is(a, store);
+    pthread_mutex_lock(&b->lock);
+    struct look *l = look_of(b, store->name);
+    bool news = !streq(l->heard, what);
+    snprintf(l->heard, sizeof l->heard, "%s", what);
+    pthread_mutex_unlock(&b->lock);
+    if (!news)
+        return false;
+    add(b, &b->quick, 0, arena_printf(a, "sync/%s", store->name));
+    add(b, &b->slow, 0, arena_printf(a, "maintain/%s", store->name));
+    return true;
 }
 
 void background_sync(struct background *b, const char *store)

@@ -15,9 +15,11 @@ struct background *background_start(struct context *cx);
 /* cx->stopping is true by now: waits for the threads to see it, and frees all. Accepts NULL. */
 void background_stop(struct background *b);
 
-/* A BackupStore is there or was changed. NULL is accepted by these, and does nothing. Any thread.
- */
-void background_store(struct background *b, const char *store);
+/* NULL is accepted by these, and does nothing. Any thread. */
+
+/* An event of a BackupStore. What we wrote into its status ourselves is no news: only another uid,
+ * generation or requestedAt is acted on. True if it was news. */
+bool background_store(struct background *b, const struct kube_object *store);
 
 /* A Backup of that store was deleted: unless its snapshot is gone too, it comes back. */
 void background_sync(struct background *b, const char *store);

@@ -204,7 +204,7 @@ static void look_at_store(struct manager *m, const struct kube_type *t, enum kub
                           const struct kube_object *o)
 {
     if (t == &KUBE_BACKUPSTORE)
-        background_store(m->cx.background, o->name);
+        (void)background_store(m->cx.background, o);
     if (t == &KUBE_BACKUP && event == KUBE_DELETED) {
         struct arena *a CLEANUP(arena_free_p) = arena_new();
         background_sync(m->cx.background, raw_text(a, o->raw, "status", "store", NULL));

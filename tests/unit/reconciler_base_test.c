@@ -1,4 +1,4 @@
-/* The queue's promises, schedules in UTC, and the status patch. */
+/* The queue's promises, what makes work on stores due, and schedules in UTC. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,8 @@
 #include <stdlib.h>
 
 #include "core/clock.h"
+#include "kube/object.h"
+#include "reconciler/background.h"
 #include "reconciler/queue.h"
 #include "reconciler/schedule/cron.h"
 
@@ -108,6 +110,43 @@ static void test_queue_waits_shortly(void **state)
     clock_override(NULL);
 }
 
+static bool hears(struct background *b, struct arena *a, const char *meta, const char *status)
+{
+    struct kube_object o;
+    struct err err;
+    const char *text = arena_printf(a,
+                                    "{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":"
+                                    "\"BackupStore\",\"metadata\":{\"name\":\"one\",%s},"
+                                    "\"status\":{%s}}",
+                                    meta, status);
+    assert_int_equal(kube_object_read(a, str_of(text), &o, &err), 0);
+    return background_store(b, &o);
+}
+
+/* Prune writes into the status that a Backup runs and that it waits for fifteen seconds: the event
+ * of this write ended the pause, and the tries were used up at once. */
+static void what_we_wrote_is_no_news(void **state)
+{
+    (void)state;
+    atomic_bool stopping = true;
+    struct context cx = {.stopping = &stopping};
+    struct background *b = background_start(&cx);
+    struct arena *a = arena_new();
+    static const char first[] = "\"uid\":\"u1\",\"generation\":1";
+    assert_true(hears(b, a, first, ""));
+    assert_false(hears(b, a, first, "\"maintenance\":{\"prune\":{\"tries\":1}}"));
+    assert_false(hears(b, a, first, "\"maintenance\":{\"prune\":{\"tries\":2}}"));
+    static const char asked[] = "\"uid\":\"u1\",\"generation\":1,\"annotations\":{"
+                                "\"reconcile.fluxcd.io/requestedAt\":\"now\"}";
+    assert_true(hears(b, a, asked, ""));
+    assert_false(hears(b, a, asked, "\"sync\":{\"time\":\"later\"}"));
+    assert_true(hears(b, a, "\"uid\":\"u1\",\"generation\":2", ""));
+    assert_true(hears(b, a, "\"uid\":\"u2\",\"generation\":1", ""));
+    assert_false(hears(NULL, a, "\"uid\":\"u3\"", ""));
+    arena_free(a);
+    background_stop(b);
+}
+
 static int64_t at(const char *time)
 {
     int64_t ms;
@@ -182,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_queue_dedupes_and_serialises),
         cmocka_unit_test(test_queue_times),
         cmocka_unit_test(test_queue_waits_shortly),
+        cmocka_unit_test(what_we_wrote_is_no_news),
         cmocka_unit_test(test_cron_next),
         cmocka_unit_test(test_cron_refuses),
     };
