@@ -7,12 +7,37 @@
 #include "reconciler/schedule/cron.h"
 #include "reconciler/schedule/policy.h"
 #include "reconciler/status.h"
+#include "reconciler/store/known.h"
 
-#define SCHEDULE_LABEL "gleaner.dev/schedule"
+enum { LABEL_MAX = 63, LOOK_MS = 10000, END_MS = 60000, LATEST_MS = 3600000, SKEW_MS = 60000 };
 
-enum { RETRY_MS = 60000 };
+/* ---- its Backups ---- */
+
+static bool stalled(str raw)
+{
+    struct raw_iter it = raw_iter(raw_at(raw, "status", "conditions", NULL));
+    str key, c;
+    while (raw_next(&it, &key, &c))
+        if (raw_is(raw_get(c, "type"), "Stalled") && raw_is(raw_get(c, "status"), "True"))
+            return true;
+    return false;
+}
+
+enum ending { RUNS, COMPLETED, PARTIAL, FAILED };
+
+static enum ending ending_of(struct arena *a, str raw)
+{
+    const char *phase = raw_text(a, raw, "status", "phase", NULL);
+    if (streq(phase, "Completed"))
+        return COMPLETED;
+    if (streq(phase, "PartiallyFailed"))
+        return PARTIAL;
+    /* One that was refused for its spec has never begun, and has no phase. */
+    return streq(phase, "Failed") || (!phase && stalled(raw)) ? FAILED : RUNS;
+}
 
 struct running {
+    const char *schedule;
     const char *name; /* of an unfinished Backup of this Schedule, or NULL */
     struct arena *a;
 };
@@ -21,20 +46,51 @@ static int find_running(void *ctx, const struct kube_object *o, struct err *err)
 {
     (void)err;
     struct running *r = ctx;
-    const char *phase = raw_text(r->a, o->raw, "status", "phase", NULL);
-    if (!streq(phase, "Completed") && !streq(phase, "PartiallyFailed") && !streq(phase, "Failed"))
+    const char *whole = kube_annotation(r->a, o, BACKUP_SCHEDULE_ANNOTATION);
+    /* What was made for a snapshot runs nowhere, whatever its status lacks. */
+    if (kube_annotation(r->a, o, BACKUP_UID_ANNOTATION) || (whole && !streq(whole, r->schedule)))
+        return 0;
+    if (ending_of(r->a, o->raw) == RUNS)
         r->name = arena_strdup(r->a, o->name);
     return 0;
 }
 
-/* The moment from which the next time is counted: the last one, else the Schedule's creation. */
-static int64_t count_from(struct arena *a, const struct status *s)
+/* The Backup that was made last, as far as it is still there. */
+struct last {
+    const char *name; /* NULL: none */
+    const char *message;
+    enum ending ending;
+};
+
+static int read_last(struct context *cx, struct arena *a, struct status *s, struct last *ret,
+                     struct err *err)
 {
-    int64_t ms;
-    if (clock_parse(str_of(status_text(s, "lastScheduleTime")), &ms) ||
-        clock_parse(str_of(raw_text(a, s->object.raw, "metadata", "creationTimestamp", NULL)), &ms))
-        return ms;
-    return clock_wall_ms();
+    struct status b CLEANUP(status_free) = {0};
+    const char *name = status_text(s, "lastBackup");
+    *ret = (struct last){0};
+    if (!*name)
+        return 0;
+    if (status_read(cx->kube, a, &KUBE_BACKUP, s->object.ns, name, &b, err) < 0)
+        return err->kind == ERR_NOT_FOUND ? 0 : -1;
+    *ret = (struct last){.name = arena_strdup(a, name),
+                         .message = arena_strdup(a, status_message(&b, "Ready")),
+                         .ending = ending_of(a, b.object.raw)};
+    /* Made for a snapshot that cannot be read: nobody knows, and it runs nowhere. */
+    if (ret->ending == RUNS && kube_annotation(a, &b.object, BACKUP_UID_ANNOTATION))
+        *ret = (struct last){0};
+    const char *time = status_text(&b, "completionTime");
+    if (ret->ending == COMPLETED && *time)
+        status_set(s, "lastSuccessfulTime", json_string(time));
+    return 0;
+}
+
+/* The first `max` characters of a name, without what no label and no name may end in. */
+static str cut_name(const char *name, size_t max)
+{
+    size_t n = MIN(strlen(name), max);
+    while (n > 0 && strchr("-.", name[n - 1]))
+        n--;
+    return (str){name, n};
 }
 
 static int create_backup(struct context *cx, struct arena *a, const struct status *s, int64_t at_ms,
@@ -47,16 +103,16 @@ static int create_backup(struct context *cx, struct arena *a, const struct statu
     strftime(stamp, sizeof stamp, "%Y%m%d%H%M", &tm);
     /* The name follows from the time: a controller that died after this call does not make another.
      */
-    const char *name = arena_printf(a, "%.200s-%s", s->object.name, stamp);
+    const char *name = arena_printf(a, "%.*s-%s", STR_FMT(cut_name(s->object.name, 200)), stamp);
     struct buf body CLEANUP(buf_free) = {0};
     buf_puts(
         &body,
         "{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Backup\",\"metadata\":{\"name\":");
     raw_add_string(&body, str_of(name));
-    buf_puts(&body, ",\"labels\":{\"" SCHEDULE_LABEL "\":");
-    raw_add_string(&body, (str){s->object.name, MIN(strlen(s->object.name), (size_t)63)});
+    buf_puts(&body, ",\"labels\":{\"" BACKUP_SCHEDULE_ANNOTATION "\":");
+    raw_add_string(&body, cut_name(s->object.name, LABEL_MAX));
     /* Labels are short; the annotation names it whole. */
-    buf_puts(&body, "},\"annotations\":{\"" SCHEDULE_LABEL "\":");
+    buf_puts(&body, "},\"annotations\":{\"" BACKUP_SCHEDULE_ANNOTATION "\":");
     raw_add_string(&body, str_of(s->object.name));
     buf_puts(&body, "}},\"spec\":");
     buf_str(&body, raw_at(s->object.raw, "spec", "template", NULL));
@@ -69,11 +125,29 @@ static int create_backup(struct context *cx, struct arena *a, const struct statu
     return 0;
 }
 
+/* ---- its times ---- */
+
 static void set_time(struct status *s, const char *member, int64_t ms)
 {
     char text[CLOCK_RFC3339];
     clock_format(ms, text);
     status_set(s, member, json_string(text));
+}
+
+/* The moment from which the next time is counted: the last one, else the Schedule's creation. A
+ * clock that was ahead has left a time that is still to come: until then nothing would be made, and
+ * counted from now again and again nothing would ever be due. So now is written down, once. */
+static int64_t count_from(struct arena *a, struct status *s)
+{
+    int64_t ms, now = clock_wall_ms();
+    if (!clock_parse(str_of(status_text(s, "lastScheduleTime")), &ms) &&
+        !clock_parse(str_of(raw_text(a, s->object.raw, "metadata", "creationTimestamp", NULL)),
+                     &ms))
+        return now;
+    if (ms <= now + SKEW_MS)
+        return ms;
+    set_time(s, "lastScheduleTime", now);
+    return now;
 }
 
 /* The last time that is due, and the one after it. */
@@ -88,40 +162,96 @@ static void times(const struct cron *c, int64_t from, int64_t *ret_due, int64_t 
     *ret_next = next;
 }
 
+/* What Ready says between two times. How the last one ended stays until the next one has. */
+static void say_scheduled(struct status *s, const struct last *last)
+{
+    bool bad = last->ending == PARTIAL || last->ending == FAILED;
+    bool runs = last->name && last->ending == RUNS;
+    if (runs && streq(status_reason(s, "Ready"), "LastBackupFailed")) {
+        char *before CLEANUP(free_p) = xstrdup(status_message(s, "Ready"));
+        status_ready(s, "LastBackupFailed", "%s", before);
+    } else if (bad) {
+        status_ready(s, "LastBackupFailed",
+                     "the next Backup is made at its time; Backup %s %s: %.500s", last->name,
+                     last->ending == FAILED ? "failed" : "is not complete", last->message);
+    } else {
+        status_ready(s, "Scheduled", "the next Backup is made at its time");
+    }
+}
+
+/* Makes the Backup that is due. *ret_running: the one that has to end first, or NULL. */
+static int make_due(struct context *cx, struct arena *a, struct status *s, int64_t due,
+                    struct last *last, const char **ret_running, struct err *err)
+{
+    struct running r = {.schedule = s->object.name, .a = a};
+    str label = cut_name(s->object.name, LABEL_MAX);
+    struct kube_list only = {
+        .ns = s->object.ns,
+        .label_selector = arena_printf(a, BACKUP_SCHEDULE_ANNOTATION "=%.*s", STR_FMT(label))};
+    if (kube_list(cx->kube, &KUBE_BACKUP, &only, find_running, &r, NULL, err) < 0)
+        return -1;
+    *ret_running = r.name;
+    if (r.name)
+        return 0;
+    const char *name;
+    if (create_backup(cx, a, s, due, &name, err) < 0)
+        return -1;
+    status_set(s, "lastBackup", json_string(name));
+    /* Not the missed time itself: behind it lie the other missed ones. */
+    set_time(s, "lastScheduleTime", MAX(due, clock_wall_ms()));
+    say_scheduled(s, last);
+    *last = (struct last){.name = name, .ending = RUNS};
+    return 0;
+}
+
 static int run(struct context *cx, struct arena *a, struct status *s, const struct cron *c,
                struct outcome *ret, struct err *err)
 {
     int64_t due, next;
+    const char *running = NULL;
+    struct last last;
     times(c, count_from(a, s), &due, &next);
-    if (due >= 0) {
-        struct running r = {.a = a};
-        struct kube_list only = {.ns = s->object.ns,
-                                 .label_selector =
-                                     arena_printf(a, SCHEDULE_LABEL "=%.63s", s->object.name)};
-        if (kube_list(cx->kube, &KUBE_BACKUP, &only, find_running, &r, NULL, err) < 0)
-            return -1;
-        if (r.name) {
-            status_ready(s, "Waiting", "Backup %s is still running; the next one follows it",
-                         r.name);
-            *ret = (struct outcome){OUTCOME_AFTER, 10000};
-            return 0;
-        }
-        const char *name;
-        if (create_backup(cx, a, s, due, &name, err) < 0)
-            return -1;
-        status_set(s, "lastBackup", json_string(name));
-        /* Not the missed time itself: behind it lie the other missed ones. */
-        set_time(s, "lastScheduleTime", MAX(due, clock_wall_ms()));
+    if (next >= 0)
+        set_time(s, "nextScheduleTime", next);
+    else
+        status_set(s, "nextScheduleTime", NULL);
+    if (read_last(cx, a, s, &last, err) < 0 ||
+        (due >= 0 && make_due(cx, a, s, due, &last, &running, err) < 0))
+        return -1;
+    if (running) {
+        status_ready(s, "Waiting", "Backup %s is still running; the next one follows it", running);
+        *ret = (struct outcome){OUTCOME_AFTER, LOOK_MS};
+        return 0;
     }
     if (next < 0) {
         status_stalled(s, "NeverDue", "the schedule never comes true: change spec.schedule");
         return 0;
     }
-    set_time(s, "nextScheduleTime", next);
-    status_ready(s, "Scheduled", "the next Backup is made at its time");
+    say_scheduled(s, &last);
+    int64_t latest = last.name && last.ending == RUNS ? END_MS : LATEST_MS;
     *ret = (struct outcome){OUTCOME_AFTER,
-                            (unsigned)MIN(MAX(next - clock_wall_ms(), 0) + 100, 3600000)};
+                            (unsigned)MIN(MAX(next - clock_wall_ms(), 0) + 100, latest)};
     return 0;
+}
+
+/* Says in the status why no Backup is made. What may pass by itself is told only where the server
+ * answered, and not again in other words: each write of the status wakes this Schedule. */
+static void tell_failure(struct context *cx, struct arena *a, struct status *s,
+                         const struct err *why)
+{
+    char *before CLEANUP(free_p) = xstrdup(status_message(s, "Ready"));
+    bool told = streq(status_reason(s, "Ready"), "BackupNotMade");
+    if (err_is_transient(why)) {
+        if (why->http < 500 || told)
+            return;
+        status_progress(s, "BackupNotMade", "no Backup is made, trying again: %s", why->msg);
+    } else {
+        status_stalled(s, "BackupNotMade", "no Backup is made: %s", why->msg);
+        if (cx->events && !streq(before, status_message(s, "Ready")))
+            (void)!kube_event_emit(cx->events, &s->object, true, "BackupNotMade", "Schedule",
+                                   status_message(s, "Ready"), NULL);
+    }
+    (void)!status_write(cx->kube, a, s, false, NULL);
 }
 
 int schedule_reconcile(struct context *cx, struct arena *a, const char *ns, const char *name,
@@ -146,6 +276,8 @@ int schedule_reconcile(struct context *cx, struct arena *a, const char *ns, cons
         status_set(&s, "nextScheduleTime", NULL);
         status_ready(&s, "Suspended", "spec.suspend is true: no Backups are made");
     } else if (run(cx, a, &s, &cron, ret, err) < 0) {
+        if (err->kind != ERR_CANCELLED)
+            tell_failure(cx, a, &s, err);
         return -1;
     }
     const char *requested = kube_annotation(a, &s.object, "reconcile.fluxcd.io/requestedAt");
