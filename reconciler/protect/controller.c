@@ -1,20 +1,25 @@
 /* Annotations on HelmReleases, Kustomizations and Applications to Schedules.
  *
- *   gleaner.dev/protect: "true"        makes one Schedule, in gleaner's namespace
+ *   gleaner.dev/protect: "true"        makes one Schedule, in gleaner's namespace; "false": none
  *   gleaner.dev/schedule: "0 3 * * *"  its times (default @daily)
  *   gleaner.dev/store: NAME            its BackupStore
  *   gleaner.dev/retention: last=3      what is kept of them (reconciler/schedule/policy.h)
  *
  * The Schedule belongs to the annotation: it follows its changes and goes when the annotation or
- * the application goes. The Backups that it made stay. */
+ * the application goes. The Backups that it made stay. An annotation that is not understood changes
+ * nothing. */
 #include "core/codec.h"
-#include "reconciler/manager.h"
+#include "core/log.h"
+#include "kube/types.h"
+#include "reconciler/protect/protect.h"
 #include "reconciler/schedule/cron.h"
 #include "reconciler/schedule/policy.h"
 
 #define SOURCE_ANNOTATION "gleaner.dev/source"
 #define SOURCE_LABEL "gleaner.dev/protects"
 #define DEFAULT_SCHEDULE "@daily"
+
+enum { AGAIN_MS = 3600000 };
 
 /* "helmrelease-shop-3f2a91cc": readable, and unlike any other application's. */
 static const char *schedule_name(struct arena *a, const struct kube_type *t, const char *ns,
@@ -82,38 +87,112 @@ static int unprotect(struct context *cx, struct arena *a, const char *schedule, 
     return 0;
 }
 
+static int found(void *ctx, const struct kube_object *o, struct err *err)
+{
+    (void)o;
+    (void)err;
+    *(bool *)ctx = true;
+    return 0;
+}
+
+/* Whether the application is gone. A GET says NOT_FOUND also while its type is not served at all,
+ * as in the middle of an engine's upgrade; a list does so only then. */
+static int look_for(struct context *cx, struct arena *a, const struct kube_type *t, const char *ns,
+                    const char *name, bool *ret_gone, struct err *err)
+{
+    bool there = false;
+    struct kube_list only = {.ns = ns, .field_selector = arena_printf(a, "metadata.name=%s", name)};
+    int r = kube_list(cx->kube, t, &only, found, &there, NULL, err);
+    if (r < 0 && err->kind != ERR_NOT_FOUND)
+        return -1;
+    *ret_gone = r == 0 && !there;
+    return 0;
+}
+
+int protect_look_at(struct context *cx, struct arena *a, const struct kube_object *schedule,
+                    bool *ret_gone, struct err *err)
+{
+    bool gone;
+    const char *source = kube_annotation(a, schedule, SOURCE_ANNOTATION);
+    *ret_gone = false;
+    if (!kube_label(a, schedule, SOURCE_LABEL) || !source)
+        return 0;
+    str name = str_of(source), kind = str_cut(&name, '/'), ns = str_cut(&name, '/');
+    const struct kube_type *t = kube_type_by_kind(arena_str(a, kind).p);
+    bool protectable = t == &KUBE_HELMRELEASE || t == &KUBE_KUSTOMIZATION || t == &KUBE_APPLICATION;
+    if (!protectable || !name.n ||
+        !streq(schedule_name(a, t, arena_str(a, ns).p, name.p), schedule->name))
+        return 0;
+    if (look_for(cx, a, t, arena_str(a, ns).p, name.p, &gone, err) < 0 ||
+        (gone && unprotect(cx, a, schedule->name, err) < 0))
+        return -1;
+    *ret_gone = gone;
+    return 0;
+}
+
+/* Tells people of an annotation that is not understood, and what that means. */
+static int refuse(struct context *cx, struct arena *a, const struct kube_object *app,
+                  const char *schedule, const char *reason, const char *what, struct err *err)
+{
+    struct kube_object o;
+    bool there = kube_get(cx->kube, a, &KUBE_SCHEDULE, cx->ns, schedule, &o, err) == 0;
+    if (!there && err->kind != ERR_NOT_FOUND)
+        return -1;
+    const char *note =
+        there ? arena_printf(a, "annotation %s; Schedule %s/%s goes on as it was", what, cx->ns,
+                             schedule)
+              : arena_printf(a, "annotation %s; there is no Schedule: it is not protected", what);
+    log_line(LOG_WARN, note, "kind", app->kind, "namespace", app->ns, "name", app->name, NULL);
+    return cx->events ? kube_event_emit(cx->events, app, true, reason, "Protect", note, err) : 0;
+}
+
+/* Makes or changes the Schedule as the annotations say. */
+static int protect(struct context *cx, struct arena *a, const struct kube_type *t,
+                   const struct kube_object *app, const char *schedule, struct err *err)
+{
+    struct cron checked;
+    struct err why;
+    const char *cron = kube_annotation(a, app, "gleaner.dev/schedule");
+    const char *store = kube_annotation(a, app, "gleaner.dev/store");
+    const char *words = kube_annotation(a, app, "gleaner.dev/retention");
+    str retention = {0};
+    if (!cron)
+        cron = DEFAULT_SCHEDULE;
+    if (cron_parse(str_of(cron), &checked, &why) < 0)
+        return refuse(cx, a, app, schedule, "InvalidSchedule",
+                      arena_printf(a, "gleaner.dev/schedule: %s", why.msg), err);
+    if (words && schedule_policy_parse(a, str_of(words), &retention, &why) < 0)
+        return refuse(cx, a, app, schedule, "InvalidRetention",
+                      arena_printf(a, "gleaner.dev/retention: %s", why.msg), err);
+    struct kube_write force = {.force = true};
+    if (kube_apply(cx->kube, a, &KUBE_SCHEDULE, cx->ns, schedule,
+                   schedule_body(a, schedule, t, app, cron, store, retention), &force, NULL,
+                   err) < 0)
+        return err_wrap(err, "Schedule %s/%s for %s %s/%s", cx->ns, schedule, t->kind, app->ns,
+                        app->name);
+    return 0;
+}
+
 int protect_reconcile(struct context *cx, struct arena *a, const struct kube_type *t,
                       const char *ns, const char *name, struct outcome *ret, struct err *err)
 {
     struct kube_object app;
     const char *schedule = schedule_name(a, t, ns, name);
-    struct cron checked;
-    struct err why;
+    bool gone;
     ret->what = OUTCOME_DONE;
-    if (kube_get(cx->kube, a, t, ns, name, &app, err) < 0)
-        return err->kind == ERR_NOT_FOUND ? unprotect(cx, a, schedule, err) : -1;
-    if (!streq(kube_annotation(a, &app, "gleaner.dev/protect"), "true"))
+    if (kube_get(cx->kube, a, t, ns, name, &app, err) < 0) {
+        if (err->kind != ERR_NOT_FOUND || look_for(cx, a, t, ns, name, &gone, err) < 0)
+            return -1;
+        return gone ? unprotect(cx, a, schedule, err) : 0;
+    }
+    const char *wanted = kube_annotation(a, &app, "gleaner.dev/protect");
+    if (!wanted || streq(wanted, "false"))
         return unprotect(cx, a, schedule, err);
-    const char *cron = kube_annotation(a, &app, "gleaner.dev/schedule");
-    const char *store = kube_annotation(a, &app, "gleaner.dev/store");
-    if (!cron)
-        cron = DEFAULT_SCHEDULE;
-    if (cron_parse(str_of(cron), &checked, &why) < 0)
-        return kube_event_emit(
-            cx->events, &app, true, "InvalidSchedule", "Protect",
-            arena_printf(a, "annotation gleaner.dev/schedule: %s; not protected", why.msg), err);
-    const char *words = kube_annotation(a, &app, "gleaner.dev/retention");
-    str retention = {0};
-    if (words && schedule_policy_parse(a, str_of(words), &retention, &why) < 0)
-        return kube_event_emit(
-            cx->events, &app, true, "InvalidRetention", "Protect",
-            arena_printf(a, "annotation gleaner.dev/retention: %s; nothing of it is changed",
-                         why.msg),
-            err);
-    struct kube_write force = {.force = true};
-    if (kube_apply(cx->kube, a, &KUBE_SCHEDULE, cx->ns, schedule,
-                   schedule_body(a, schedule, t, &app, cron, store, retention), &force, NULL,
-                   err) < 0)
-        return err_wrap(err, "Schedule %s/%s for %s %s/%s", cx->ns, schedule, t->kind, ns, name);
-    return 0;
+    /* Nothing tells for sure that its Schedule was deleted: it is made again by time. */
+    *ret = (struct outcome){OUTCOME_AFTER, AGAIN_MS};
+    if (!streq(wanted, "true"))
+        return refuse(
+            cx, a, &app, schedule, "InvalidProtect",
+            arena_printf(a, "gleaner.dev/protect: '%.40s' is neither true nor false", wanted), err);
+    return protect(cx, a, t, &app, schedule, err);
 }

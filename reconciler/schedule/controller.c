@@ -3,7 +3,8 @@
 #include <time.h>
 
 #include "core/clock.h"
-#include "reconciler/manager.h"
+#include "core/log.h"
+#include "reconciler/protect/protect.h"
 #include "reconciler/schedule/cron.h"
 #include "reconciler/schedule/policy.h"
 #include "reconciler/status.h"
@@ -263,6 +264,12 @@ int schedule_reconcile(struct context *cx, struct arena *a, const char *ns, cons
     struct err why;
     if (status_read(cx->kube, a, &KUBE_SCHEDULE, ns, name, &s, err) < 0)
         return err->kind == ERR_NOT_FOUND ? 0 : -1;
+    bool gone = false;
+    /* Not to know is no reason to make no Backup. */
+    if (streq(ns, cx->ns) && protect_look_at(cx, a, &s.object, &gone, &why) < 0)
+        log_err("not known whether a protected application is still there", &why, "schedule", name);
+    if (gone)
+        return 0;
     str text = raw_string(a, raw_at(s.object.raw, "spec", "schedule", NULL));
     if (!streq(ns, cx->ns)) {
         status_stalled(&s, "WrongNamespace", "Schedules are accepted only in namespace %s for now",
