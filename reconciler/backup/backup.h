@@ -35,6 +35,8 @@ enum { BACKUP_NEXT, BACKUP_WAIT };
 enum {
     BACKUP_LOOK_MS = 1000, /* between two looks at something that works elsewhere */
     BACKUP_RETRY_MS = 5000,
+    BACKUPS_AT_ONCE = 8,                   /* each has an index and a plan in memory, and movers */
+    BACKUP_PLACE_MS = 10 * 1000,           /* between two looks whether one of them has ended */
     BACKUP_RETRY_FOR_MS = 10 * 60 * 1000,  /* an unreachable store or API server fails it then */
     BACKUP_ROWS_MAX = 50,                  /* claims in one status */
     BACKUP_MOVER_WAIT_MS = 10 * 60 * 1000, /* for a mover to start */
@@ -97,8 +99,13 @@ backup_step_fn backup_plan, backup_volumes, backup_write, backup_read_back;
 int backup_session(struct backup_run *b, struct err *err) must_check;
 void backup_session_give(struct backup_run *b);
 
-/* Closes the repository and releases the lock (see leave); nothing if this process has none for the
- * uid. If another thread works with it, that one does it at its end. */
+/* A Backup works in a place: from the beginning of its work, long before its session is open. False
+ * if it has none and `most` others have. Its session's end gives it back. */
+bool backup_place_take(const char *uid, size_t most) must_check;
+void backup_place_give(const char *uid);
+
+/* Closes the repository, releases the lock (see leave), gives back the place; nothing if this
+ * process has none for the uid. If another thread works with it, that one does it at its end. */
 void backup_session_end(const char *uid);
 
 /* Lists the snapshots into s->last and s->written. */
@@ -145,7 +152,7 @@ int backup_find_written(struct backup_run *b, const char **ret, struct err *err)
 /* True if anything that belongs to the target is not in the backup. */
 bool backup_is_partial(struct backup_run *b);
 
-/* The uids of the sessions of this process, in the arena; their number. */
+/* The uids of the sessions and places of this process, in the arena; their number. */
 size_t backup_session_uids(struct arena *a, const char ***ret);
 
 /* Deletes movers whose Backup or Restore is gone or has ended, and ends such sessions. */

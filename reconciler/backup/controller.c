@@ -216,6 +216,9 @@ static int retry(struct backup_run *b, enum backup_phase phase, const struct err
     /* A repository that failed to write writes no more: the next try opens it anew. */
     if (phase == BACKUP_WRITE || phase == BACKUP_READ_BACK)
         backup_session_leave(b);
+    /* Nothing is open yet: those whose store answers need not wait for this one's. */
+    if (phase == BACKUP_PENDING || phase == BACKUP_PLAN)
+        backup_place_give(b->uid);
     if (first)
         set_now(b, "retrySince");
     const char *note =
@@ -301,13 +304,29 @@ static int take_lease(struct backup_run *b, enum backup_phase phase, bool *ret_m
     return 0;
 }
 
+/* All of a nightly schedule begin in one moment. Those that have begun go on, wherever they are
+ * after a restart, and a Restore waits for its safety backup. */
+static bool take_place(const struct backup_run *b, enum backup_phase phase)
+{
+    bool waits = phase == BACKUP_PENDING && !b->safety_for;
+    return backup_place_take(b->uid, waits ? BACKUPS_AT_ONCE : SIZE_MAX);
+}
+
 static int advance(struct backup_run *b, enum backup_phase phase, struct outcome *ret,
                    struct err *err)
 {
     bool mine;
+    if (!take_place(b, phase)) {
+        status_progress(&b->st, "BackupsInProgress", "waiting: %d other Backups are at work",
+                        BACKUPS_AT_ONCE);
+        *ret = (struct outcome){OUTCOME_AFTER, BACKUP_PLACE_MS};
+        return backup_save(b, err);
+    }
     if (take_lease(b, phase, &mine, err) < 0)
         return -1;
     if (!mine) {
+        if (phase == BACKUP_PENDING)
+            backup_place_give(b->uid);
         *ret = (struct outcome){OUTCOME_AFTER, 2 * BACKUP_LOOK_MS};
         return backup_save(b, err);
     }

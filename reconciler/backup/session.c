@@ -8,8 +8,47 @@
 #include <pthread.h>
 #include <stdio.h>
 
+struct place {
+    struct place *next;
+    char uid[64];
+};
+
 static struct session *sessions;
+static struct place *places; /* under the same mutex */
 static pthread_mutex_t sessions_lock = PTHREAD_MUTEX_INITIALIZER;
+
+bool backup_place_take(const char *uid, size_t most)
+{
+    size_t others = 0;
+    bool has = false;
+    pthread_mutex_lock(&sessions_lock);
+    for (const struct place *p = places; p; p = p->next) {
+        has |= streq(p->uid, uid);
+        others++;
+    }
+    if (!has && others < most) {
+        struct place *p = xcalloc(1, sizeof *p);
+        snprintf(p->uid, sizeof p->uid, "%s", uid);
+        p->next = places;
+        places = p;
+        has = true;
+    }
+    pthread_mutex_unlock(&sessions_lock);
+    return has;
+}
+
+void backup_place_give(const char *uid)
+{
+    pthread_mutex_lock(&sessions_lock);
+    struct place **at = &places;
+    while (*at && !streq((*at)->uid, uid))
+        at = &(*at)->next;
+    struct place *found = *at;
+    if (found)
+        *at = found->next;
+    pthread_mutex_unlock(&sessions_lock);
+    free_p(&found);
+}
 
 /* Takes a use of the Backup's session, or NULL. */
 static struct session *session_use(const char *uid)
@@ -57,6 +96,7 @@ void backup_session_end(const char *uid)
     pthread_mutex_unlock(&sessions_lock);
     if (found)
         session_free(found);
+    backup_place_give(uid);
 }
 
 void backup_session_give(struct backup_run *b)
@@ -95,10 +135,14 @@ size_t backup_session_uids(struct arena *a, const char ***ret)
     pthread_mutex_lock(&sessions_lock);
     for (const struct session *s = sessions; s; s = s->next)
         n++;
+    for (const struct place *x = places; x; x = x->next)
+        n++;
     const char **p = arena_alloc(a, (n + 1) * sizeof *p);
     n = 0;
     for (const struct session *s = sessions; s; s = s->next)
         p[n++] = arena_strdup(a, s->uid);
+    for (const struct place *x = places; x; x = x->next)
+        p[n++] = arena_strdup(a, x->uid);
     pthread_mutex_unlock(&sessions_lock);
     *ret = p;
     return n;
@@ -108,8 +152,15 @@ void backup_sessions_end(void)
 {
     pthread_mutex_lock(&sessions_lock);
     struct session *s = sessions;
+    struct place *place = places;
     sessions = NULL;
+    places = NULL;
     pthread_mutex_unlock(&sessions_lock);
+    while (place) {
+        struct place *next = place->next;
+        free_p(&place);
+        place = next;
+    }
     while (s) {
         struct session *next = s->next;
         s->leave = s->stored;

@@ -342,6 +342,71 @@ static void test_session_in_use(void **state)
     bench_down(&b);
 }
 
+/* One step of the Backup by a controller in this process. */
+static const char *phase_after_a_step(struct context *cx, struct arena *a)
+{
+    struct outcome out;
+    struct kube_object o;
+    struct err err;
+    assert_int_equal(backup_reconcile(cx, a, "gleaner-system", "one", &out, &err), 0);
+    assert_int_equal(kube_get(cx->kube, a, &KUBE_BACKUP, "gleaner-system", "one", &o, &err), 0);
+    const char *phase = raw_text(a, o.raw, "status", "phase", NULL);
+    return phase ? phase : "";
+}
+
+/* All Backups of a night begin at once: those that find eight at work wait, and hold nothing. */
+static void test_waits_for_a_place(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    const char *message, *lease = lease_of_target(a, "Kustomization", "flux-system", "app");
+    bench_up(&b);
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    struct kube_object o;
+    struct err err;
+    for (int i = 0; i < BACKUPS_AT_ONCE; i++)
+        assert_true(backup_place_take(arena_printf(a, "other-%d", i), BACKUPS_AT_ONCE));
+    assert_string_equal(phase_after_a_step(&cx, a), "");
+    assert_string_equal(ready_reason(a, &b, &message), "BackupsInProgress");
+    assert_string_equal(message, "waiting: 8 other Backups are at work");
+    assert_int_equal(kube_get(k, a, &KUBE_LEASE, "gleaner-system", lease, &o, &err), -1);
+    backup_session_end("other-3");
+    assert_string_equal(phase_after_a_step(&cx, a), "Plan");
+    assert_false(backup_place_take("late", BACKUPS_AT_ONCE));
+    for (int i = 0; i < 10 && !streq(phase_after_a_step(&cx, a), "Completed"); i++)
+        ;
+    assert_string_equal(phase_after_a_step(&cx, a), "Completed");
+    assert_true(backup_place_take("late", BACKUPS_AT_ONCE));
+    backup_sessions_end();
+    kube_free(k);
+    bench_down(&b);
+}
+
+/* A Restore has stopped its application by then. */
+static void test_a_safety_backup_waits_for_no_place(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct bench b;
+    bench_up(&b);
+    struct kube *k = fake_client(b.fake);
+    struct context cx = context_of(&b, k);
+    struct err err;
+    assert_int_equal(
+        kube_patch(k, a, &KUBE_BACKUP, "gleaner-system", "one", KUBE_PATCH_MERGE,
+                   STR("{\"metadata\":{\"labels\":{\"gleaner.dev/safety-for\":\"restore-1\"}}}"),
+                   NULL, NULL, &err),
+        0);
+    for (int i = 0; i < BACKUPS_AT_ONCE; i++)
+        assert_true(backup_place_take(arena_printf(a, "other-%d", i), BACKUPS_AT_ONCE));
+    assert_string_equal(phase_after_a_step(&cx, a), "Plan");
+    backup_sessions_end();
+    kube_free(k);
+    bench_down(&b);
+}
+
 static void first_file(const char *folder, const char *kind, char path[256])
 {
     char command[256];
@@ -703,6 +768,8 @@ int main(void)
         cmocka_unit_test(test_kill_at_every_write),
         cmocka_unit_test(test_waits_for_the_api_server),
         cmocka_unit_test(test_waits_for_a_restore),
+        cmocka_unit_test(test_waits_for_a_place),
+        cmocka_unit_test(test_a_safety_backup_waits_for_no_place),
         cmocka_unit_test(test_session_in_use),
         cmocka_unit_test(test_no_snapshot_of_what_was_pruned),
         cmocka_unit_test(test_mover_outlives_the_lock),
