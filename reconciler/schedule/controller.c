@@ -94,17 +94,8 @@ static str cut_name(const char *name, size_t max)
     return (str){name, n};
 }
 
-static int create_backup(struct context *cx, struct arena *a, const struct status *s, int64_t at_ms,
-                         const char **ret_name, struct err *err)
+static str backup_body(struct arena *a, const struct status *s, const char *name)
 {
-    struct tm tm;
-    time_t t = (time_t)(at_ms / 1000);
-    char stamp[32];
-    gmtime_r(&t, &tm);
-    strftime(stamp, sizeof stamp, "%Y%m%d%H%M", &tm);
-    /* The name follows from the time: a controller that died after this call does not make another.
-     */
-    const char *name = arena_printf(a, "%.*s-%s", STR_FMT(cut_name(s->object.name, 200)), stamp);
     struct buf body CLEANUP(buf_free) = {0};
     buf_puts(
         &body,
@@ -118,10 +109,48 @@ static int create_backup(struct context *cx, struct arena *a, const struct statu
     buf_puts(&body, "}},\"spec\":");
     buf_str(&body, raw_at(s->object.raw, "spec", "template", NULL));
     buf_putc(&body, '}');
-    if (kube_create(cx->kube, a, &KUBE_BACKUP, s->object.ns, buf_view(&body), NULL, NULL, err) <
-            0 &&
-        err->kind != ERR_EXISTS)
+    return arena_str(a, buf_view(&body));
+}
+
+/* *ret_early: a Backup of that name was there already, made before it was due: by a clock that was
+ * ahead, so it is not the one that is to be made. */
+static int create_as(struct context *cx, struct arena *a, const struct status *s, const char *name,
+                     int64_t at_ms, bool *ret_early, struct err *err)
+{
+    struct kube_object o;
+    int64_t made;
+    *ret_early = false;
+    if (kube_create(cx->kube, a, &KUBE_BACKUP, s->object.ns, backup_body(a, s, name), NULL, NULL,
+                    err) == 0)
+        return 0;
+    if (err->kind != ERR_EXISTS ||
+        kube_get(cx->kube, a, &KUBE_BACKUP, s->object.ns, name, &o, err) < 0)
         return err_wrap(err, "making Backup %s/%s", s->object.ns, name);
+    *ret_early =
+        clock_parse(str_of(raw_text(a, o.raw, "metadata", "creationTimestamp", NULL)), &made) &&
+        made < at_ms - SKEW_MS;
+    return 0;
+}
+
+static int create_backup(struct context *cx, struct arena *a, const struct status *s, int64_t at_ms,
+                         const char **ret_name, struct err *err)
+{
+    struct tm tm;
+    time_t t = (time_t)(at_ms / 1000);
+    char stamp[32];
+    bool early;
+    gmtime_r(&t, &tm);
+    strftime(stamp, sizeof stamp, "%Y%m%d%H%M", &tm);
+    /* The name follows from the time: a controller that died after this call does not make another.
+     */
+    const char *name = arena_printf(a, "%.*s-%s", STR_FMT(cut_name(s->object.name, 200)), stamp);
+    if (create_as(cx, a, s, name, at_ms, &early, err) < 0)
+        return -1;
+    if (early) {
+        name = arena_printf(a, "%s-again", name);
+        if (create_as(cx, a, s, name, at_ms, &early, err) < 0)
+            return -1;
+    }
     *ret_name = name;
     return 0;
 }

@@ -155,6 +155,31 @@ static void a_clock_that_was_ahead(void **state)
     down(&b);
 }
 
+/* It has used a name before its time. */
+static void a_name_that_was_used_early(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *made;
+        size_t backups;
+    } rows[] = {{"2026-02-28T09:00:00Z", 2}, {"2026-03-01T12:00:01Z", 1}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct bench b;
+        up(&b);
+        schedule(&b, "s", "");
+        post(&b, arena_printf(b.a,
+                              "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{"
+                              "'name':'s-202603011200','namespace':'" GLEANER_NS "',"
+                              "'creationTimestamp':'%s'},'status':{'phase':'Completed'}}]",
+                              rows[i].made));
+        turn_well(&b, "s");
+        assert_int_equal(backups(&b), rows[i].backups);
+        assert_string_equal(status_of(&b, "s", "lastBackup"),
+                            i == 0 ? "s-202603011200-again" : "s-202603011200");
+        down(&b);
+    }
+}
+
 static void what_does_not_run_does_not_block(void **state)
 {
     (void)state;
@@ -495,6 +520,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_clock_that_was_ahead),
+        cmocka_unit_test(a_name_that_was_used_early),
         cmocka_unit_test(what_does_not_run_does_not_block),
         cmocka_unit_test(what_runs_is_waited_for),
         cmocka_unit_test(a_refused_create_is_told),
