@@ -10,7 +10,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { PIECE = 32 << 10 }; /* stays in the processor's cache */
+enum {
+    PIECE = 32 << 10,    /* stays in the processor's cache */
+    DERIVED_AT_ONCE = 2, /* each takes 32 MiB with restic's usual parameters, up to the cap */
+};
 
 static EVP_MAC *poly1305;
 static EVP_CIPHER *aes_ctr, *aes_ecb;
@@ -57,6 +60,27 @@ bool crypto_key_valid(const struct crypto_key *key)
            !all_zero(key->mac_k, sizeof key->mac_k) && !all_zero(key->mac_r, sizeof key->mac_r);
 }
 
+/* A controller that starts opens as many repositories as it has threads: without a gate the scrypts
+ * of that moment would alone fill the memory of its pod. */
+static int derive_in_turn(const char *password, const void *salt, size_t salt_n, uint64_t n,
+                          uint64_t r, uint64_t p, uint64_t memory, uint8_t raw[64])
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
+    static unsigned running;
+    pthread_mutex_lock(&lock);
+    while (running == DERIVED_AT_ONCE)
+        pthread_cond_wait(&ended, &lock);
+    running++;
+    pthread_mutex_unlock(&lock);
+    int ok = EVP_PBE_scrypt(password, strlen(password), salt, salt_n, n, r, p, memory, raw, 64);
+    pthread_mutex_lock(&lock);
+    running--;
+    pthread_cond_signal(&ended);
+    pthread_mutex_unlock(&lock);
+    return ok;
+}
+
 int crypto_key_derive(const char *password, const void *salt, size_t salt_n, uint64_t n, uint64_t r,
                       uint64_t p, struct crypto_key *ret_key, struct err *err)
 {
@@ -68,8 +92,8 @@ int crypto_key_derive(const char *password, const void *salt, size_t salt_n, uin
                        (unsigned long long)n, (unsigned long long)r, (unsigned long long)p);
     uint8_t raw[64];
     /* OpenSSL's own default of 32 MiB is just too small for restic's usual N=32768 r=8. */
-    if (EVP_PBE_scrypt(password, strlen(password), salt, salt_n, n, r, p,
-                       memory + 128 * r * p + (4u << 20), raw, sizeof raw) != 1)
+    if (derive_in_turn(password, salt, salt_n, n, r, p, memory + 128 * r * p + (4u << 20), raw) !=
+        1)
         return err_set(err, ERR_INVALID, "scrypt refuses N=%llu r=%llu p=%llu",
                        (unsigned long long)n, (unsigned long long)r, (unsigned long long)p);
     memcpy(ret_key->encrypt, raw, 32);

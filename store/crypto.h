@@ -20,7 +20,7 @@ void crypto_key_wipe(struct crypto_key *key);
 bool crypto_key_valid(const struct crypto_key *key);
 
 /* The key of a password: 64 bytes of scrypt. ERR_INVALID for parameters that scrypt or our memory
- * cap (STORE_SCRYPT_MEMORY) refuses: they come from the key file. */
+ * cap (STORE_SCRYPT_MEMORY) refuses: they come from the key file. Waits while two others derive. */
 int crypto_key_derive(const char *password, const void *salt, size_t salt_n, uint64_t n, uint64_t r,
                       uint64_t p, struct crypto_key *ret_key, struct err *err) must_check;
 

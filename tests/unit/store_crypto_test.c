@@ -11,6 +11,11 @@
 #include "store/crypto.h"
 #include "store/limits.h"
 
+#include <dlfcn.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
 /* ---- crypto ---- */
 
 static void test_poly1305_aes(void **state)
@@ -97,6 +102,48 @@ static void test_scrypt_bounds(void **state)
     }
 }
 
+static atomic_uint deriving, most_deriving;
+
+/* In the place of OpenSSL's: counts, and calls that. */
+int EVP_PBE_scrypt(const char *password, size_t password_n, const unsigned char *salt,
+                   size_t salt_n, uint64_t n, uint64_t r, uint64_t p, uint64_t memory,
+                   unsigned char *key, size_t key_n)
+{
+    typeof(EVP_PBE_scrypt) *real;
+    *(void **)&real = dlsym(RTLD_NEXT, "EVP_PBE_scrypt");
+    unsigned now = atomic_fetch_add(&deriving, 1) + 1, most = atomic_load(&most_deriving);
+    while (now > most && !atomic_compare_exchange_weak(&most_deriving, &most, now))
+        ;
+    int ok = real(password, password_n, salt, salt_n, n, r, p, memory, key, key_n);
+    atomic_fetch_sub(&deriving, 1);
+    return ok;
+}
+
+static void *derive(void *arg)
+{
+    static const uint8_t salt[64] = {1};
+    struct crypto_key key;
+    struct err err;
+    *(int *)arg = crypto_key_derive("x", salt, sizeof salt, 1u << 15, 8, 1, &key, &err);
+    return NULL;
+}
+
+/* Sixteen threads open sixteen repositories at once: the memory of two derivations is taken. */
+static void test_scrypt_in_turn(void **state)
+{
+    (void)state;
+    pthread_t threads[16];
+    int results[ARRAY_LEN(threads)];
+    atomic_store(&most_deriving, 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, derive, &results[i]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+        assert_int_equal(results[i], 0);
+    }
+    assert_in_range(atomic_load(&most_deriving), 1, 2);
+}
+
 /* ---- chunker ---- */
 
 /* Cuts as a stream would: `step` bytes more at a time. */
@@ -157,9 +204,9 @@ static void test_polynomials(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_poly1305_aes),  cmocka_unit_test(test_seal),
-        cmocka_unit_test(test_scrypt_bounds), cmocka_unit_test(test_chunker_vectors),
-        cmocka_unit_test(test_polynomials),
+        cmocka_unit_test(test_poly1305_aes),    cmocka_unit_test(test_seal),
+        cmocka_unit_test(test_scrypt_bounds),   cmocka_unit_test(test_scrypt_in_turn),
+        cmocka_unit_test(test_chunker_vectors), cmocka_unit_test(test_polynomials),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
