@@ -33,7 +33,10 @@ static const char *schedule_name(struct arena *a, const struct kube_type *t, con
     for (char *c = kind; *c; c++)
         if (*c >= 'A' && *c <= 'Z')
             *c = (char)(*c - 'A' + 'a');
-    return arena_printf(a, "%s-%.30s-%.8s", kind, name, hex);
+    size_t n = MIN(strlen(name), (size_t)30);
+    while (n > 0 && name[n - 1] == '.') /* no part of a name begins with '-' */
+        n--;
+    return arena_printf(a, "%s-%.*s-%.8s", kind, (int)n, name, hex);
 }
 
 static void add_member(struct buf *b, const char *name, const char *value)
