@@ -1,6 +1,7 @@
 /* The live objects of a target. */
 #include "reconciler/scope.h"
 
+#include "gitops/marks.h"
 #include "kube/types.h"
 
 #include <fnmatch.h>
@@ -20,6 +21,18 @@ void scope_set_free(struct scope_set *s)
 
 /* ---- adding objects ---- */
 
+static void tell_unmarked(struct scope_set *s, const struct booking *b)
+{
+    const struct book_entry *e = &b->entry;
+    if (b->by->relation == MEMBER_CHAIN)
+        scope_warn(
+            *e->ns ? &s->losses : &s->warnings, s->a,
+            "%s %s%s%s is in the books of %s and does not bear its mark, so that it does not "
+            "count as its own: if only administrators write in namespace %s, add it to the "
+            "controller's --engine-namespaces",
+            e->kind, e->ns, *e->ns ? "/" : "", e->name, b->by->text, b->by->app.object.ns);
+}
+
 /* An object is one object however many groups serve it: its uid tells. */
 static struct found *found_add(struct scope_set *s, const struct kube_type *t,
                                const struct kube_object *o)
@@ -33,6 +46,12 @@ static struct found *found_add(struct scope_set *s, const struct kube_type *t,
     f = arena_new_of(s->a, struct found);
     *f = (struct found){.object = *o, .type = t, .owner_text = ""};
     f->booking = map_get(s->books, key);
+    if (f->booking && f->booking->contender)
+        f->contested = reach_may_name(s->cx, s->a, &f->booking->contender->app, o);
+    if (f->booking && !reach_may_name(s->cx, s->a, &f->booking->by->app, o)) {
+        tell_unmarked(s, f->booking);
+        f->booking = NULL;
+    }
     *vec_add(&s->found) = f;
     map_put(s->by_key, key, f);
     if (*o->uid)
@@ -40,22 +59,29 @@ static struct found *found_add(struct scope_set *s, const struct kube_type *t,
     return f;
 }
 
-/* Reads one object by name and adds it; absent is no error. */
-static int found_get(struct scope_set *s, const struct kube_type *t, const char *ns,
-                     const char *name, struct found **ret, struct err *err)
+/* Absent is no error. */
+static int read_object(struct scope_set *s, const struct kube_type *t, const char *ns,
+                       const char *name, struct kube_object *ret, bool *ret_there, struct err *err)
 {
-    struct kube_object o;
     struct err e;
-    *ret = NULL;
-    if (kube_get(s->cx->kube, s->a, t, ns, name, &o, &e) == 0) {
-        *ret = found_add(s, t, &o);
-        return 0;
-    }
-    if (e.kind == ERR_NOT_FOUND)
+    *ret_there = kube_get(s->cx->kube, s->a, t, ns, name, ret, &e) == 0;
+    if (*ret_there || e.kind == ERR_NOT_FOUND)
         return 0;
     if (err)
         *err = e;
     return err_wrap(err, "reading %s %s%s%s", t->kind, ns, *ns ? "/" : "", name);
+}
+
+/* Reads one object by name and adds it; *ret is NULL if it is absent. */
+static int found_get(struct scope_set *s, const struct kube_type *t, const char *ns,
+                     const char *name, struct found **ret, struct err *err)
+{
+    struct kube_object o;
+    bool there;
+    if (read_object(s, t, ns, name, &o, &there, err) < 0)
+        return -1;
+    *ret = there ? found_add(s, t, &o) : NULL;
+    return 0;
 }
 
 /* ---- the namespace ---- */
@@ -126,13 +152,18 @@ static int read_booked_elsewhere(struct scope_set *s, struct err *err)
             continue;
         const struct kube_type *t =
             kube_discovery_kind(s->discovery, str_of(b->entry.group), NULL, b->entry.kind);
-        struct found *f;
+        struct kube_object o;
+        bool there;
         if (!t)
             scope_warn(&s->warnings, s->a,
                        "%s %s is in the books of %s, but the cluster serves no %s", b->entry.kind,
                        b->entry.name, b->by->text, b->entry.kind);
-        else if (found_get(s, t, b->entry.ns, b->entry.name, &f, err) < 0)
+        else if (read_object(s, t, b->entry.ns, b->entry.name, &o, &there, err) < 0)
             return -1;
+        else if (there && reach_may_name(s->cx, s->a, &b->by->app, &o))
+            found_add(s, t, &o);
+        else if (there)
+            tell_unmarked(s, b);
     }
     return 0;
 }
@@ -155,12 +186,26 @@ static int add_applications(struct scope_set *s, struct err *err)
     return 0;
 }
 
+/* A release whose objects are the application's own is its own too. */
+static bool owns_release(const struct scope_set *s, const struct member *m)
+{
+    for (size_t i = 0; i < s->found.n; i++) {
+        const struct found *f = s->found.p[i];
+        if (f->booking && f->booking->by == m &&
+            (streq(m->app.storage_ns, m->app.object.ns) ||
+             application_marks(s->a, &m->app, &f->object)))
+            return true;
+    }
+    return false;
+}
+
 /* Helm's records of the releases, where they lie in another namespace. */
 static int add_helm_storage(struct scope_set *s, struct err *err)
 {
     for (size_t i = 0; i < s->members.n; i++) {
         const struct member *m = s->members.p[i];
-        if (m->relation != MEMBER_CHAIN || !*m->app.storage_ns || streq(m->app.storage_ns, s->ns))
+        if (m->relation != MEMBER_CHAIN || !*m->app.storage_ns || streq(m->app.storage_ns, s->ns) ||
+            !owns_release(s, m))
             continue;
         struct kube_list opts = {.ns = m->app.storage_ns};
         opts.label_selector = arena_printf(s->a, "owner=helm,name=%s", m->app.release);

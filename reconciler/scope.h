@@ -7,6 +7,7 @@
 #include "core/vec.h"
 #include "reconciler/judge.h"
 #include "reconciler/proof.h"
+#include "reconciler/reach.h"
 
 /* How an application stands to the target. */
 enum relation {
@@ -29,7 +30,7 @@ struct member {
 struct booking {
     struct book_entry entry;
     struct member *by;
-    bool contested; /* another application's books have it too */
+    struct member *contender; /* another application whose books have it too, or NULL */
 };
 
 /* A live object with what was found out about it. */
@@ -42,7 +43,8 @@ struct found {
     const char *owner_text;
     bool core, foreign; /* foreign: belongs to another application alone */
     bool is_application, credential;
-    bool issued; /* see struct facts */
+    bool issued;    /* see struct facts */
+    bool contested; /* another application's books have it as well */
     /* Of a claim: a workload or pod of the chain, and one of another application, that mounts it */
     const struct found *mounted_by, *foreign_mount;
     int mark; /* for walks along owners */

@@ -95,7 +95,9 @@ static int book_entry_seen(void *ctx, const struct book_entry *e, struct err *er
     str key = str_of(scope_key(s->a, str_of(entry.group), entry.kind, entry.ns, entry.name));
     struct booking *old = map_get(s->books, key);
     if (old) {
-        old->contested |= r->m->relation == MEMBER_OTHER && old->by->relation != MEMBER_OTHER;
+        if (r->m->relation == MEMBER_OTHER && old->by->relation != MEMBER_OTHER &&
+            (!old->contender || !streq(old->contender->app.object.ns, entry.ns)))
+            old->contender = r->m;
         return 0;
     }
     struct booking *b = arena_new_of(s->a, struct booking);
@@ -144,8 +146,9 @@ static int read_books(struct scope_set *s, struct member *m, struct err *err)
 
 /* ---- the chain downwards ---- */
 
-static int chain_add(struct scope_set *s, const struct book_entry *e, struct err *err)
+static int chain_add(struct scope_set *s, const struct booking *b, struct err *err)
 {
+    const struct book_entry *e = &b->entry;
     const struct engine *engine;
     const struct kube_type *t;
     if (engine_of_kind(e->kind, &engine, &t, NULL) < 0 || !streq(t->group, e->group))
@@ -167,7 +170,7 @@ static int chain_add(struct scope_set *s, const struct book_entry *e, struct err
                    e->kind, e->ns, e->name, e2.msg);
         return 0;
     }
-    if (!member_of(s, &app))
+    if (reach_may_name(s->cx, s->a, &b->by->app, &app.object) && !member_of(s, &app))
         member_add(s, &app, MEMBER_CHAIN);
     return 0;
 }
@@ -182,7 +185,7 @@ static int read_chain(struct scope_set *s, struct err *err)
         void *value;
         /* Keys are in order of insertion: go on behind those that were looked at already. */
         while (map_each(s->books, &at, NULL, &value)) {
-            if (chain_add(s, &((struct booking *)value)->entry, err) < 0)
+            if (chain_add(s, value, err) < 0)
                 return -1;
         }
     }
@@ -293,12 +296,7 @@ static bool is_common_ns(const struct scope_set *s)
         if (streq(s->ns, common[i]))
             return true;
     }
-    const char *const *engines_ns = s->cx->engine_namespaces;
-    for (size_t i = 0; engines_ns && engines_ns[i]; i++) {
-        if (streq(s->ns, engines_ns[i]))
-            return true;
-    }
-    return streq(s->ns, s->cx->ns);
+    return reach_is_engine_ns(s->cx, s->ns) || streq(s->ns, s->cx->ns);
 }
 
 static bool has_content(const struct scope_set *s)

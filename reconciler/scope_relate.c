@@ -161,7 +161,7 @@ static void relate_walk(struct scope_set *s, struct found *f)
     f->foreign = held_by(f, MEMBER_OTHER) || other_release(s, f) ||
                  (!f->booking && f->parent && f->parent->foreign);
     f->core = held_by(f, MEMBER_CHAIN) || (f->parent && f->parent->core) || (s->alone && in_ns);
-    if (f->is_application || (f->booking && f->booking->contested) || f->foreign || f->type == NULL)
+    if (f->is_application || f->contested || f->foreign || f->type == NULL)
         f->core = false;
     f->mark = MARK_DONE;
 }

@@ -2,6 +2,7 @@
  * status.holds name who is held, in the order in which it is done; giving back goes the other way.
  * The truth about each is the marker on the application itself. */
 #include "reconciler/holds.h"
+#include "reconciler/reach.h"
 #include "reconciler/restore/restore.h"
 
 enum { SETTLE_AFTER_UNDO_S = 60, HOLDS_MAX = 50 };
@@ -84,16 +85,35 @@ static int add_row(struct restore *r, const char *kind, const char *ns, const ch
     return 0;
 }
 
+struct planning {
+    struct restore *r;
+    const struct application *app;           /* whose books are read */
+    const struct application *by[HOLDS_MAX]; /* of each row: in whose books it is */
+};
+
 static int on_book_entry(void *ctx, const struct book_entry *e, struct err *err)
 {
+    struct planning *p = ctx;
     if (!application_type(e->group, e->kind))
         return 0;
-    return add_row(ctx, e->kind, e->ns, e->name, err);
+    size_t before = restore_hold_count(p->r);
+    if (add_row(p->r, e->kind, e->ns, e->name, err) < 0)
+        return -1;
+    if (restore_hold_count(p->r) > before)
+        p->by[before] = p->app;
+    return 0;
+}
+
+static void drop_row(struct planning *p, size_t i)
+{
+    json_array_remove(rows(p->r), i);
+    memmove(p->by + i, p->by + i + 1, (HOLDS_MAX - i - 1) * sizeof *p->by);
 }
 
 int restore_plan_holds(struct restore *r, struct err *err)
 {
     struct kube *k = r->cx->kube;
+    struct planning p = {.r = r};
     status_set(&r->st, "holds", json_array());
     if (add_row(r, restore_target(r, "kind"), restore_target(r, "namespace"),
                 restore_target(r, "name"), err) < 0)
@@ -109,12 +129,16 @@ int restore_plan_holds(struct restore *r, struct err *err)
         if (engine->read(k, r->a, type, row_text(r, i, "namespace"), row_text(r, i, "name"), &app,
                          &why) < 0) {
             if (i > 0 && why.kind == ERR_NOT_FOUND) {
-                json_array_remove(rows(r), i--);
+                drop_row(&p, i--);
                 continue;
             }
             return err_set(err, why.kind == ERR_NOT_FOUND ? ERR_REFUSED : why.kind,
                            "%s: %s. A restore needs the application: apply it first",
                            restore_hold_name(r, i), why.msg);
+        }
+        if (i > 0 && !reach_may_name(r->cx, r->a, p.by[i], &app.object)) {
+            drop_row(&p, i--); /* another's: docs/verdicts.md */
+            continue;
         }
         json_object_set_new(json_array_get(rows(r), i), "uid", json_string(app.object.uid));
         bool marked = hold_read(r->a, &app.object, &h), orphan = true;
@@ -128,7 +152,10 @@ int restore_plan_holds(struct restore *r, struct err *err)
                            restore_hold_name(r, i), h.restore);
         if ((!marked || foreign) && engine->may_hold(k, r->a, &app, err) < 0)
             return err_wrap(err, "%s cannot be held", restore_hold_name(r, i));
-        if (engine->books(k, r->a, &app, on_book_entry, r, err) < 0)
+        struct application *kept = arena_new_of(r->a, struct application);
+        *kept = app;
+        p.app = kept;
+        if (engine->books(k, r->a, &app, on_book_entry, &p, err) < 0)
             return err_wrap(err, "the books of %s", restore_hold_name(r, i));
     }
     return 0;

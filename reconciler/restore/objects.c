@@ -1,5 +1,7 @@
 /* Objects, Recreate, Preflight, Residue: what Git does not hold, then what the engine would not
  * bring back by itself. */
+#include "core/map.h"
+#include "reconciler/reach.h"
 #include "reconciler/restore/workload.h"
 #include "reconciler/restore/write.h"
 
@@ -79,7 +81,24 @@ struct chart {
     struct restore *r;
     const struct application *app;
     const struct kube_discovery *types;
+    const struct map *known; /* names of the objects in the backup's plan */
 };
+
+static const char *known_name(struct arena *a, const char *group, const char *kind, const char *ns,
+                              const char *name)
+{
+    return arena_printf(a, "%s|%s|%s|%s", group, kind, ns, name);
+}
+
+/* A release's record is what somebody wrote into a Secret. Of what lies beyond the application's
+ * namespace only that is made again which was there, as its own, when the backup was made. */
+static bool may_make(struct chart *c, const struct kube_type *t, const struct book_entry *e)
+{
+    const char *ns = !t->namespaced ? "" : *e->ns ? e->ns : c->app->content_ns;
+    const char *own = c->app->object.ns;
+    return streq(ns, own) || reach_is_engine_ns(c->r->cx, own) ||
+           map_get(c->known, str_of(known_name(c->r->a, e->group, e->kind, ns, e->name)));
+}
 
 /* A Job would run again, a hook is the engine's business, and the rest that the chart has is
  * needed. */
@@ -92,7 +111,16 @@ static int on_chart_entry(void *ctx, const struct book_entry *e, struct err *err
     if (!t)
         return err_set(err, ERR_REFUSED, "the chart's %s %s: the cluster does not serve %s",
                        e->kind, e->name, e->kind);
-    return write_chart_object(c->r, t, e, c->app, err);
+    return may_make(c, t, e) ? write_chart_object(c->r, t, e, c->app, err) : 0;
+}
+
+static int note_known(void *ctx, const struct planned *p, struct err *err)
+{
+    (void)err;
+    struct chart *c = ctx;
+    const char *name = known_name(c->r->a, p->group, p->kind, p->ns, p->name);
+    map_put((struct map *)c->known, str_of(name), c);
+    return 0;
 }
 
 /* A HelmRelease without drift detection does not bring deleted objects back. */
@@ -101,8 +129,13 @@ static bool engine_recreates(const struct application *app)
     return app->type != &KUBE_HELMRELEASE;
 }
 
-static int recreate_charts(struct restore *r, const struct kube_discovery *types, struct err *err)
+static int recreate_charts(struct restore *r, struct stored *archive,
+                           const struct kube_discovery *types, struct err *err)
 {
+    struct map CLEANUP(map_free_p) *known = map_new(NULL);
+    struct chart c = {.r = r, .types = types, .known = known};
+    if (stored_planned(archive, note_known, &c, err) < 0)
+        return -1;
     for (size_t i = 0; i < restore_hold_count(r); i++) {
         struct application app;
         bool gone = false;
@@ -110,7 +143,7 @@ static int recreate_charts(struct restore *r, const struct kube_discovery *types
             return -1;
         if (gone || engine_recreates(&app))
             continue;
-        struct chart c = {r, &app, types};
+        c.app = &app;
         if (app.engine->books(r->cx->kube, r->a, &app, on_chart_entry, &c, err) < 0)
             return err_wrap(err, "the books of %s", restore_hold_name(r, i));
     }
@@ -127,7 +160,7 @@ int restore_recreate(struct restore *r, struct err *err)
             p.items[i].restore != RESTORE_AFTER_OWNER &&
             write_item(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), err) < 0)
             return -1;
-    if (recreate_charts(r, p.types, err) < 0)
+    if (recreate_charts(r, p.archive, p.types, err) < 0)
         return -1;
     /* What was made only now has its fields before anybody starts with it. */
     if (restore_residue_pass(r, false, err) < 0)
@@ -161,7 +194,7 @@ int restore_preflight(struct restore *r, struct err *err)
         bool gone = false;
         if (restore_hold_read(r, i, &app, &gone, err) < 0)
             return -1;
-        struct chart c = {r, &app, NULL};
+        struct chart c = {.r = r, .app = &app};
         if (!gone && app.engine->books(r->cx->kube, r->a, &app, on_rehearsal, &c, err) < 0)
             return err_wrap(err, "%s", restore_hold_name(r, i));
     }

@@ -2,6 +2,7 @@
 
 #include "core/jsonedit.h"
 #include "reconciler/judge.h"
+#include "reconciler/reach.h"
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/workload.h"
 
@@ -130,14 +131,19 @@ static int on_other_application(void *ctx, const struct application *app, struct
     struct other *x = ctx;
     const struct kube_object *o = &app->object;
     if (x->found || (!is_marked(&x->marks, o->name) && !is_marked(&x->marks, app->release)) ||
+        !reach_may_name(x->r->cx, x->r->a, app, x->object) ||
         is_held(x->r, app->type->kind, o->ns, o->name))
         return 0;
+    struct err why;
     x->app = app;
     x->has = x->above = false;
-    if (app->engine->books(x->r->cx->kube, x->r->a, app, on_others_entry, x, err) < 0)
-        return err_wrap(err, "the books of %s %s/%s, which %s %s/%s names as its own",
-                        app->type->kind, o->ns, o->name, x->object->kind, x->object->ns,
-                        x->object->name);
+    if (app->engine->books(x->r->cx->kube, x->r->a, app, on_others_entry, x, &why) < 0) {
+        if (!err_is_transient(&why))
+            return 0; /* what cannot be read takes nothing away from anybody */
+        return err_set(err, why.kind, "the books of %s %s/%s, which %s %s/%s names as its own: %s",
+                       app->type->kind, o->ns, o->name, x->object->kind, x->object->ns,
+                       x->object->name, why.msg);
+    }
     if (x->has && !x->above)
         x->found = arena_printf(x->r->a, "%s %s/%s", app->type->kind, o->ns, o->name);
     return 0;

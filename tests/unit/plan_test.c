@@ -449,6 +449,72 @@ static void test_account_tokens(void **state)
     down(&b);
 }
 
+/* Whoever writes an application in a namespace can make its books name what they like. They are
+ * believed of their own namespace, and elsewhere of what bears the application's mark. */
+#define TENANT                                                                                     \
+    KS("greedy", "tenant",                                                                         \
+       ENTRY("tenant_conf__ConfigMap") "," ENTRY("victim_db__Secret") "," ENTRY(                   \
+           "victim_shop_kustomize.toolkit.fluxcd.io_Kustomization"))                               \
+    "," THING("v1", "ConfigMap", "conf", "tenant", "", ",'data':{'a':'1'}")
+#define MARK                                                                                       \
+    ",'labels':{'kustomize.toolkit.fluxcd.io/name':'greedy','kustomize.toolkit.fluxcd.io/"         \
+    "namespace':'tenant'}"
+#define VICTIM(mark)                                                                               \
+    THING("v1", "Secret", "db", "victim", mark, ",'data':{'a':'" CANARY "'}")                      \
+    "," KS("shop", "victim", ENTRY("victim_more__Secret")) ","                                     \
+        THING("v1", "Secret", "more", "victim", "", ",'data':{'a':'" CANARY "'}")
+
+static void test_books_reach(void **state)
+{
+    (void)state;
+    for (int marked = 0; marked <= 1; marked++) {
+        struct bench b;
+        struct plan p;
+        struct err err;
+        up(&b);
+        load(&b, marked ? "[" TENANT "," VICTIM(MARK) "]" : "[" TENANT "," VICTIM("") "]");
+        if (plan_make(&b.cx, b.a, "Kustomization", "tenant", "greedy", PLAN_RESIDUE, &p, &err) < 0)
+            fail_msg("%s", err.msg);
+        assert_string_equal(p.ns, "tenant");
+        assert_place(&p, "ConfigMap", "conf", true);
+        assert_int_equal(find(&p, "Secret", "db") != NULL, marked);
+        assert_int_equal(says(p.problems, p.problem_count, "Secret victim/db is in the books"),
+                         !marked);
+        /* Its own books never bring in another application's. */
+        assert_null(find(&p, "Kustomization", "shop"));
+        assert_null(find(&p, "Secret", "more"));
+        assert_true(says(p.problems, p.problem_count, "Kustomization victim/shop is in the books"));
+        down(&b);
+    }
+}
+
+/* Nor can they make another's things count as shared, or as their own. */
+static void test_books_take_nothing(void **state)
+{
+    (void)state;
+    struct bench b;
+    struct plan p;
+    struct err err;
+    up(&b);
+    load(&b, "[" KS("shop", "flux-system",
+                    ENTRY("victim_db_apps_StatefulSet") "," ENTRY("victim_conf__ConfigMap")) ","
+             KS("greedy", "tenant",
+                ENTRY("victim_db_apps_StatefulSet") "," ENTRY("victim_hand__Secret")) ","
+             THING("apps/v1", "StatefulSet", "db", "victim", "",
+                   ",'spec':{'volumeClaimTemplates':[{'metadata':{'name':'data'}}]}") ","
+             THING("v1", "PersistentVolumeClaim", "data-db-0", "victim", "",
+                   ",'status':{'phase':'Bound'}") ","
+             THING("v1", "ConfigMap", "conf", "victim", "", "") ","
+             THING("v1", "Secret", "hand", "victim", "", ",'data':{'a':'" CANARY "'}") "]");
+    if (plan_make(&b.cx, b.a, "Kustomization", "flux-system", "shop", PLAN_RESIDUE, &p, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_place(&p, "StatefulSet", "db", true);
+    assert_int_equal(p.claim_count, 1);
+    assert_non_null(find(&p, "Secret", "hand"));
+    assert_int_equal(find(&p, "Secret", "hand")->verdict.keep, KEEP_OBJECT);
+    down(&b);
+}
+
 static void test_nothing(void **state)
 {
     (void)state;
@@ -508,7 +574,7 @@ int main(void)
         cmocka_unit_test(test_absent),
         cmocka_unit_test(test_half_gone),
         cmocka_unit_test(test_broken_chain),
-        cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_books_reach), cmocka_unit_test(test_books_take_nothing), cmocka_unit_test(test_nothing),
         cmocka_unit_test(test_forbidden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
