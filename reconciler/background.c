@@ -146,6 +146,7 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
         if (why.kind == ERR_CANCELLED)
             return err_set(err, why.kind, "%s", why.msg);
         r.failures++;
+        r.unreachable = true;
         snprintf(r.failure, sizeof r.failure, "%.500s", why.msg);
     }
     metrics_set("gleaner_store_snapshots", metrics_label(a, "store", store), (double)r.snapshots);
@@ -159,7 +160,9 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
         log_line(LOG_INFO, "Backups follow the store", "store", store, "made", made, "removed",
                  removed, NULL);
     }
-    return say(b->cx, a, store, &r, err) < 0 ? -1 : retain_by_clock(b, a, store, err);
+    if (say(b->cx, a, store, &r, err) < 0)
+        return -1;
+    return retain_by_clock(b, a, r.unreachable ? NULL : store, err);
 }
 
 /* ---- metrics ---- */
@@ -210,7 +213,7 @@ static void note_retained(struct background *b, const char *repository)
     pthread_mutex_unlock(&b->lock);
 }
 
-/* Those repositories of which something may be over by the clock. */
+/* Those repositories of which something may be over by the clock. Without a store, the metrics. */
 static int retain_by_clock(struct background *b, struct arena *a, const char *store,
                            struct err *err)
 {
@@ -221,7 +224,7 @@ static int retain_by_clock(struct background *b, struct arena *a, const char *st
     measure(a, &k);
     for (size_t i = 0; i < k.backups.n; i++) {
         const struct known_backup *x = &k.backups.p[i];
-        if (!x->ended || !*x->snapshot || !*x->content || !streq(x->store, store))
+        if (!x->ended || !*x->snapshot || !*x->content || !store || !streq(x->store, store))
             continue;
         bool over = x->ttl_ms && x->completed_ms && now - x->completed_ms >= x->ttl_ms;
         if (over || retain_is_asked(x->request, x->handled) ||
@@ -229,6 +232,18 @@ static int retain_by_clock(struct background *b, struct arena *a, const char *st
             background_retain(b, store, x->content);
     }
     return 0;
+}
+
+/* Each repository of a store that does not answer would take half a minute of this thread's, over
+ * and over, while other stores wait: one look finds out when it is back, and asks for them all. */
+static void wait_for_store(struct background *b, struct arena *a, const char *store,
+                           const char *repository)
+{
+    pthread_mutex_lock(&b->lock);
+    map_del(b->retained, str_of(repository));
+    pthread_mutex_unlock(&b->lock);
+    look_again(b, store, AGAIN_MS);
+    add(b, &b->quick, AGAIN_MS, arena_printf(a, "sync/%s", store));
 }
 
 static int retain_turn(struct background *b, struct arena *a, str repository, int64_t *ret_again,
@@ -242,6 +257,11 @@ static int retain_turn(struct background *b, struct arena *a, str repository, in
         note_retained(b, whole);
         metrics_add("gleaner_snapshots_forgotten_total", metrics_label(a, "store", store),
                     (double)r.forgotten);
+        return 0;
+    }
+    if (sync_is_unreachable(&why)) {
+        wait_for_store(b, a, store, whole);
+        log_err("a store does not answer, retention waits for it", &why, "repository", whole);
         return 0;
     }
     if (why.kind != ERR_BUSY)

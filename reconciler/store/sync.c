@@ -29,6 +29,25 @@ static void note(struct pass *p, const struct err *why)
         snprintf(p->result->failure, sizeof p->result->failure, "%.500s", why->msg);
 }
 
+bool sync_is_unreachable(const struct err *err)
+{
+    return err->kind == ERR_UNAVAILABLE || err->kind == ERR_TIMEOUT;
+}
+
+/* Also: sees whether the pass is to be given up. One file, or one repository, that fails by itself
+ * must not keep the others from being read. */
+static void note_distant(struct pass *p, const struct err *why)
+{
+    struct err again;
+    const char **names;
+    size_t n;
+    note(p, why);
+    if (sync_is_unreachable(why))
+        p->result->unreachable =
+            store_repositories(p->cx, p->a, p->store, &names, &n, &again) < 0 &&
+            sync_is_unreachable(&again);
+}
+
 /* ---- snapshots that are no Backups of ours: not looked at again ---- */
 
 static pthread_mutex_t foreign_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -211,7 +230,7 @@ static int look_at_snapshot(struct pass *p, const struct store_id *id, struct er
     const char *made;
     if (snapshot_load(p->opened.repo, id, p->a, &s, &why) < 0) {
         if (why.kind != ERR_NOT_FOUND) /* forgotten since */
-            note(p, &why);
+            note_distant(p, &why);
         return 0;
     }
     if (!recorded_read(p->a, &s, &r)) {
@@ -229,7 +248,7 @@ static int look_at_snapshot(struct pass *p, const struct store_id *id, struct er
         if (why.kind == ERR_CANCELLED)
             return err_set(err, why.kind, "%s", why.msg);
         if (why.kind != ERR_EXISTS)
-            note(p, &why);
+            note_distant(p, &why);
         return 0;
     }
     p->result->made++;
@@ -244,7 +263,7 @@ static int look_at_snapshots(struct pass *p, struct err *err)
         if (*b->snapshot && *b->phase && streq(b->store, p->store))
             map_put(have, str_of(b->snapshot), b);
     }
-    for (size_t i = 0; i < p->ids.n; i++) {
+    for (size_t i = 0; i < p->ids.n && !p->result->unreachable; i++) {
         char hex[STORE_ID_HEX];
         store_id_hex(&p->ids.p[i], hex);
         if (map_get(have, str_of(hex)) || is_foreign(hex))
@@ -275,12 +294,14 @@ static int sync_repository(struct pass *p, struct err *err)
         if (why.kind == ERR_CANCELLED)
             return err_set(err, why.kind, "%s", why.msg);
         if (why.kind != ERR_NOT_FOUND) /* a folder, and no repository */
-            note(p, &why);
+            note_distant(p, &why);
         return 0;
     }
     p->result->repositories++;
     p->result->snapshots += p->ids.n;
-    return look_at_snapshots(p, err) < 0 || look_at_backups(p, err) < 0 ? -1 : 0;
+    if (look_at_snapshots(p, err) < 0)
+        return -1;
+    return p->result->unreachable ? 0 : look_at_backups(p, err);
 }
 
 int sync_store(struct context *cx, struct arena *a, const char *store,
@@ -294,7 +315,7 @@ int sync_store(struct context *cx, struct arena *a, const char *store,
     /* The Backups first: the snapshot of one that has ended was there before the listing. */
     if (known_read(cx, a, &known, err) < 0 || store_repositories(cx, a, store, &names, &n, err) < 0)
         return -1;
-    for (size_t i = 0; r == 0 && i < n; i++) {
+    for (size_t i = 0; r == 0 && i < n && !result.unreachable; i++) {
         struct arena *own CLEANUP(arena_free_p) = arena_new();
         struct pass p = {.cx = cx,
                          .a = own,

@@ -19,6 +19,7 @@ struct sync_result {
     size_t made, removed;           /* Backups */
     size_t failures;                /* repositories and snapshots that could not be read */
     char failure[512];              /* the first of them */
+    bool unreachable;               /* the pass was given up: the store does not answer */
 };
 
 /* Called for each repository that was listed, with the Backups of the cluster; may be NULL. */
@@ -26,11 +27,15 @@ struct sync_options {
     int64_t apart_ms; /* 0: SYNC_APART_MS */
 };
 
-/* One pass over a store. What cannot be read is counted, and the pass goes on. < 0: not even the
+/* One pass over a store. What cannot be read is counted, and the pass goes on, unless the store as
+ * a whole does not answer any more: all that is left would be waited for in vain. < 0: not even the
  * repositories could be listed, or the cluster does not answer. */
 int sync_store(struct context *cx, struct arena *a, const char *store,
                const struct sync_options *options, struct sync_result *ret, struct err *err)
     must_check;
+
+/* It did not answer, which says nothing of what it holds. */
+bool sync_is_unreachable(const struct err *err);
 
 /* What is to be done about one Backup that has ended, by one listing. Pure. */
 enum sync_verdict {

@@ -403,7 +403,7 @@ static void a_look_at_a_store(void **state)
     assert_in_range(requests() - before, 1, 1 + 2 * LOOK_MAX);
 }
 
-/* ---- what must not be believed from memory ---- */
+/* ---- a store that does not answer ---- */
 
 static void remove_objects(const char *below)
 {
@@ -413,6 +413,54 @@ static void remove_objects(const char *below)
             s3_forget(&s3_server.objects.p[i]);
     pthread_mutex_unlock(&s3_server.lock);
 }
+
+static int64_t hurry(void)
+{
+    static atomic_llong later;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + atomic_fetch_add(&later, 60000);
+}
+
+static void die_after_the_folders(struct MHD_Connection *c, const char *method, const char *key)
+{
+    note_request(c, method, key);
+    if (MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "delimiter")) {
+        s3_server.fail = 1000000;
+        s3_server.fail_status = 503;
+    }
+}
+
+/* Each of its repositories would be waited for in turn, while the other stores wait for the thread.
+ * One that fails by itself is passed over. */
+static void a_pass_over_a_dead_store_is_given_up(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct bench *b = &w->b;
+    struct mover_report report;
+    struct sync_result r = {0};
+    struct outcome o;
+    struct err err;
+    must(backupstore_reconcile(&b->cx, b->a, NULL, "s3", &o, &err), &err);
+    back_up_whole(w, "one", &report);
+    pass(0); /* the wall clock stays what it is */
+    s3_server.asked = die_after_the_folders;
+    clock_override(hurry); /* half a minute of tries is over at once */
+    must(sync_store(&b->cx, b->a, "s3", NULL, &r, &err), &err);
+    clock_override(NULL);
+    assert_int_equal(r.failures, 1);
+    assert_true(r.unreachable);
+    assert_true(there(b, "one"));
+    s3_server.asked = note_request;
+    s3_server.fail = 0;
+    remove_objects("/_cluster/config");
+    must(sync_store(&b->cx, b->a, "s3", NULL, &r, &err), &err);
+    assert_false(r.unreachable);
+    assert_int_equal(r.repositories, 1);
+    assert_int_equal(r.snapshots, 1);
+}
+
+/* ---- what must not be believed from memory ---- */
 
 /* The lock is looked at before the snapshot is written, however short ago that was: no snapshot is
  * written under a lock that is gone, and the Backup goes on with a new one. */
@@ -506,6 +554,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_unchanged_one_below_a_name, up, down),
         cmocka_unit_test_setup_teardown(one_after_a_restart, up, down),
         cmocka_unit_test_setup_teardown(a_look_at_a_store, up, down),
+        cmocka_unit_test_setup_teardown(a_pass_over_a_dead_store_is_given_up, up, down),
         cmocka_unit_test_setup_teardown(a_lost_lock_is_seen_before_the_snapshot, up, down),
         cmocka_unit_test_setup_teardown(passwords_are_asked, up, down),
         cmocka_unit_test_setup_teardown(a_lost_snapshot_is_not_remembered, up, down),
