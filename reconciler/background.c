@@ -49,12 +49,17 @@ struct retained {
     int64_t at_ms;
 };
 
-static void add(struct background *b, struct worker *w, unsigned ms, const char *key)
+static void wake_all(struct background *b)
 {
-    queue_add(w->queue, str_of(key), ms);
     pthread_mutex_lock(&b->lock);
     pthread_cond_broadcast(&b->more);
     pthread_mutex_unlock(&b->lock);
+}
+
+static void add(struct background *b, struct worker *w, unsigned ms, const char *key)
+{
+    queue_add(w->queue, str_of(key), ms);
+    wake_all(b);
 }
 
 /* ---- sync ---- */
@@ -307,7 +312,7 @@ static void turn(struct worker *w, const char *key)
 static void wait_ms(struct background *b, int64_t ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += ms / 1000;
     until.tv_nsec += ms % 1000 * 1000000;
     if (until.tv_nsec >= 1000000000) {
@@ -315,7 +320,8 @@ static void wait_ms(struct background *b, int64_t ms)
         until.tv_nsec -= 1000000000;
     }
     pthread_mutex_lock(&b->lock);
-    (void)pthread_cond_timedwait(&b->more, &b->lock, &until);
+    if (!atomic_load(b->cx->stopping))
+        (void)pthread_cond_timedwait(&b->more, &b->lock, &until);
     pthread_mutex_unlock(&b->lock);
 }
 
@@ -347,6 +353,17 @@ static void worker_stop(struct worker *w)
     queue_free(w->queue);
 }
 
+/* By the clock that nobody sets: one that is set back by an hour would stop all work for an hour.
+ */
+static void condition_init(pthread_cond_t *c)
+{
+    pthread_condattr_t how;
+    pthread_condattr_init(&how);
+    pthread_condattr_setclock(&how, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &how);
+    pthread_condattr_destroy(&how);
+}
+
 struct background *background_start(struct context *cx)
 {
     struct background *b = xcalloc(1, sizeof *b);
@@ -354,7 +371,7 @@ struct background *background_start(struct context *cx)
     b->looks = map_new(free);
     b->retained = map_new(free);
     pthread_mutex_init(&b->lock, NULL);
-    pthread_cond_init(&b->more, NULL);
+    condition_init(&b->more);
     if (!cx->sync_ms)
         cx->sync_ms = SYNC_PERIOD_MS;
     worker_start(b, &b->quick);
@@ -366,6 +383,7 @@ void background_stop(struct background *b)
 {
     if (!b)
         return;
+    wake_all(b);
     worker_stop(&b->quick);
     worker_stop(&b->slow);
     map_free(b->looks);

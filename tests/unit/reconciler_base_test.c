@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "core/clock.h"
@@ -147,6 +148,25 @@ static void what_we_wrote_is_no_news(void **state)
     background_stop(b);
 }
 
+/* A process that ends waits for no pause of theirs. */
+static void idle_threads_stop_at_once(void **state)
+{
+    (void)state;
+    int64_t waited = 0;
+    for (int i = 0; i < 8; i++) {
+        atomic_bool stopping = false;
+        struct context cx = {.stopping = &stopping};
+        struct background *b = background_start(&cx);
+        for (int64_t from = clock_mono_ms(); clock_mono_ms() - from < 20;)
+            sched_yield(); /* they begin to wait */
+        int64_t from = clock_mono_ms();
+        atomic_store(&stopping, true);
+        background_stop(b);
+        waited += clock_mono_ms() - from;
+    }
+    assert_in_range(waited, 0, 3000);
+}
+
 static int64_t at(const char *time)
 {
     int64_t ms;
@@ -222,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_queue_times),
         cmocka_unit_test(test_queue_waits_shortly),
         cmocka_unit_test(what_we_wrote_is_no_news),
+        cmocka_unit_test(idle_threads_stop_at_once),
         cmocka_unit_test(test_cron_next),
         cmocka_unit_test(test_cron_refuses),
     };
