@@ -381,8 +381,15 @@ static void what_another_application_has_taken_over_is_left(void **state)
                    "v1','kind':'Kustomization','metadata':{"
                    "'name':'other','namespace':'flux-system','uid':'u-other'},'spec':{'path':'./',"
                    "'targetNamespace':'shop','sourceRef':{'kind':'GitRepository','name':'other'}},"
-                   "'status':{'inventory':{'entries':[{'id':'shop_theirs__ConfigMap','v':'v1'}]}}}"
-                   "]",
+                   "'status':{'inventory':{'entries':[{'id':'shop_theirs__ConfigMap','v':'v1'}]}}},"
+                   /* A tenant's, of the same name, that says what it likes. */
+                   "{'apiVersion':'kustomize.toolkit.fluxcd.io/"
+                   "v1','kind':'Kustomization','metadata':{"
+                   "'name':'other','namespace':'tenant','uid':'u-tenant'},'spec':{'path':'./',"
+                   "'targetNamespace':'tenant','sourceRef':{'kind':'GitRepository','name':'other'}}"
+                   ","
+                   "'status':{'inventory':{'entries':[{'id':'shop_copied-mark__ConfigMap','v':'v1'}"
+                   "]}}}]",
         "{'objects':[]}", files, ARRAY_LEN(files));
     json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
     assert_string_equal(json_text_at(end, "ConfigMap/shop/theirs", "data", "k", NULL), "now");
