@@ -191,3 +191,17 @@ void text_mend(char *text)
         p += n ? n : *p != '\0';
     }
 }
+
+bool text_same_but_numbers(const char *x, const char *y)
+{
+    for (;;) {
+        x += strspn(x, "0123456789");
+        y += strspn(y, "0123456789");
+        if (*x != *y)
+            return false;
+        if (!*x)
+            return true;
+        x++;
+        y++;
+    }
+}

@@ -58,6 +58,10 @@ static inline bool streq(const char *a, const char *b)
  * buffer has cut is dropped, each other byte that is no part of one becomes '?'. */
 void text_mend(char *text);
 
+/* True if two messages differ in numbers alone ("after 98 ms"): to write such a one anew would wake
+ * the resource by its own write, over and over. */
+bool text_same_but_numbers(const char *x, const char *y);
+
 /* A growable buffer, always terminated. Growing past `cap` (0: 1 GiB) sets `overflow`, drops what
  * does not fit and every later append: check once, at the end. Zero-initialise, buf_free at the
  * end. */

@@ -189,22 +189,6 @@ static int fail(struct backup_run *b, enum backup_phase phase, const struct err 
     return 0;
 }
 
-/* True if two messages differ in numbers alone ("after 98 ms"): to write such a one anew would wake
- * this Backup by its own write, over and over. */
-static bool says_the_same(const char *x, const char *y)
-{
-    for (;;) {
-        x += strspn(x, "0123456789");
-        y += strspn(y, "0123456789");
-        if (*x != *y)
-            return false;
-        if (!*x)
-            return true;
-        x++;
-        y++;
-    }
-}
-
 /* Trouble that may pass by itself is waited for, with a word to people, but not for ever. */
 static int retry(struct backup_run *b, enum backup_phase phase, const struct err *why,
                  struct outcome *ret, struct err *err)
@@ -223,7 +207,7 @@ static int retry(struct backup_run *b, enum backup_phase phase, const struct err
         set_now(b, "retrySince");
     const char *note =
         arena_printf(b->a, "%s, trying again: %.900s", phases[phase].doing, why->msg);
-    if (!says_the_same(note, status_message(&b->st, "Ready")))
+    if (!text_same_but_numbers(note, status_message(&b->st, "Ready")))
         status_progress(&b->st, reason_of(why->kind), "%s", note);
     if (first)
         backup_event(b, true, reason_of(why->kind),

@@ -73,10 +73,13 @@ static void say_not_ready(struct context *cx, struct arena *a, struct status *s,
     if (store_place_read(cx, a, &s->object, &p, &ignored) < 0)
         p = (struct store_place){0};
     store_explain(a, why, &p, &w);
+    const char *text = arena_strdup(a, status_message(s, "Ready"));
+    if (!text_same_but_numbers(text, w.message))
+        text = w.message;
     if (w.passing)
-        status_progress(s, w.reason, "%s", w.message);
+        status_progress(s, w.reason, "%s", text);
     else
-        status_stalled(s, w.reason, "%s", w.message);
+        status_stalled(s, w.reason, "%s", text);
 }
 
 static const char *place_note(struct arena *a, const struct store_place *p)

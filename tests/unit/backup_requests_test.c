@@ -460,6 +460,37 @@ static void a_pass_over_a_dead_store_is_given_up(void **state)
     assert_int_equal(r.snapshots, 1);
 }
 
+/* curl says how long it tried: each time another number, which as a write of ours would wake us at
+ * once, back to back. */
+static void a_dead_store_does_not_wake_itself(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct bench *b = &w->b;
+    struct outcome o;
+    struct err err;
+    pass(0);
+    for (int round = 0; round < 2; round++) {
+        struct status st CLEANUP(status_free) = {0};
+        assert_int_equal(
+            kube_patch(b->kube, b->a, &KUBE_BACKUPSTORE, NULL, "s3", KUBE_PATCH_MERGE,
+                       STR("{\"spec\":{\"s3\":{\"endpoint\":\"http://127.0.0.1:9\"}}}"), NULL, NULL,
+                       &err),
+            0);
+        clock_override(hurry);
+        must(backupstore_reconcile(&b->cx, b->a, NULL, "s3", &o, &err), &err);
+        clock_override(NULL);
+        must(status_read(b->kube, b->a, &KUBE_BACKUPSTORE, NULL, "s3", &st, &err), &err);
+        const char *said = status_message(&st, "Ready");
+        if (round)
+            assert_non_null(strstr(said, "after 9876 ms"));
+        const char *at = strstr(said, "after "), *end = at ? strstr(at, " ms") : NULL;
+        assert_non_null(end);
+        status_progress(&st, arena_strdup(b->a, status_reason(&st, "Ready")), "%s",
+                        arena_printf(b->a, "%.*safter 9876%s", (int)(at - said), said, end));
+        must(status_write(b->kube, b->a, &st, false, &err), &err);
+    }
+}
+
 /* ---- what must not be believed from memory ---- */
 
 /* The lock is looked at before the snapshot is written, however short ago that was: no snapshot is
@@ -555,6 +586,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_after_a_restart, up, down),
         cmocka_unit_test_setup_teardown(a_look_at_a_store, up, down),
         cmocka_unit_test_setup_teardown(a_pass_over_a_dead_store_is_given_up, up, down),
+        cmocka_unit_test_setup_teardown(a_dead_store_does_not_wake_itself, up, down),
         cmocka_unit_test_setup_teardown(a_lost_lock_is_seen_before_the_snapshot, up, down),
         cmocka_unit_test_setup_teardown(passwords_are_asked, up, down),
         cmocka_unit_test_setup_teardown(a_lost_snapshot_is_not_remembered, up, down),

@@ -289,11 +289,34 @@ static void test_text_mend(void **state)
     }
 }
 
+static void test_text_same_but_numbers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *x, *y;
+        bool same;
+    } rows[] = {
+        {"after 98 ms", "after 1043 ms", true},
+        {"after 98 ms", "after  ms", true},
+        {"", "", true},
+        {"", "7", true},
+        {"port 9", "port 9: refused", false},
+        {"a1b", "ab", true},
+        {"a1b", "a1c", false},
+        {"12", "x", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_int_equal(text_same_but_numbers(rows[i].x, rows[i].y), rows[i].same);
+        assert_int_equal(text_same_but_numbers(rows[i].y, rows[i].x), rows[i].same);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_str_cut),
         cmocka_unit_test(test_text_mend),
+        cmocka_unit_test(test_text_same_but_numbers),
         cmocka_unit_test(test_buf_cap),
         cmocka_unit_test(test_map_many),
         cmocka_unit_test(test_scan_accepts_and_refuses),
