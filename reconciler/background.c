@@ -200,13 +200,21 @@ static void measure(struct arena *a, const struct known *k)
 
 /* ---- retention ---- */
 
-static bool was_retained(struct background *b, const char *repository)
+static int64_t judged_ago(struct background *b, const char *repository)
 {
     pthread_mutex_lock(&b->lock);
     const struct retained *r = map_get(b->retained, str_of(repository));
-    bool is = r && clock_mono_ms() - r->at_ms < RETAIN_MS;
+    int64_t ago = r ? clock_mono_ms() - r->at_ms : INT64_MAX;
     pthread_mutex_unlock(&b->lock);
-    return is;
+    return ago;
+}
+
+bool background_is_due(const struct known_backup *b, int64_t now_ms, int64_t judged_ago_ms)
+{
+    int64_t over = b->ttl_ms && b->completed_ms ? now_ms - b->completed_ms - b->ttl_ms : -1;
+    if (over >= 0)
+        return judged_ago_ms >= MIN(over, RETAIN_MS);
+    return b->schedule && judged_ago_ms >= RETAIN_MS;
 }
 
 static void note_retained(struct background *b, const char *repository)
@@ -231,9 +239,8 @@ static int retain_by_clock(struct background *b, struct arena *a, const char *st
         const struct known_backup *x = &k.backups.p[i];
         if (!x->ended || !*x->snapshot || !*x->content || !store || !streq(x->store, store))
             continue;
-        bool over = x->ttl_ms && x->completed_ms && now - x->completed_ms >= x->ttl_ms;
-        if (over || retain_is_asked(x->request, x->handled) ||
-            (x->schedule && !was_retained(b, arena_printf(a, "%s/%s", store, x->content))))
+        int64_t ago = judged_ago(b, arena_printf(a, "%s/%s", store, x->content));
+        if (background_is_due(x, now, ago) || retain_is_asked(x->request, x->handled))
             background_retain(b, store, x->content);
     }
     return 0;

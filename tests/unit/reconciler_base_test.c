@@ -148,6 +148,40 @@ static void what_we_wrote_is_no_news(void **state)
     background_stop(b);
 }
 
+/* The newest complete one stays though its ttl is over: it was judged anew every five minutes. */
+static void an_expired_one_is_judged_once_an_hour(void **state)
+{
+    (void)state;
+    enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
+    static const struct {
+        int64_t ttl, over, ago;
+        const char *schedule;
+        bool due;
+    } rows[] = {
+        {5 * SECOND, -SECOND, INT64_MAX, NULL, false},
+        {5 * SECOND, 0, 4 * SECOND, NULL, true}, /* judged when it was made */
+        {5 * SECOND, 3 * SECOND, 7 * SECOND, NULL, true},
+        {5 * SECOND, 3 * SECOND, 2 * SECOND, NULL, false}, /* judged since, and stays */
+        {5 * SECOND, 3 * MINUTE, INT64_MAX, NULL, true},   /* by no one that we know of */
+        {5 * SECOND, 24 * HOUR, 59 * MINUTE, NULL, false},
+        {5 * SECOND, 24 * HOUR, HOUR, NULL, true},
+        {0, 24 * HOUR, INT64_MAX, NULL, false},
+        {0, 24 * HOUR, INT64_MAX, "gleaner-system/nightly", true},
+        {0, 24 * HOUR, 59 * MINUTE, "gleaner-system/nightly", false},
+        {0, 24 * HOUR, HOUR, "gleaner-system/nightly", true},
+        {72 * HOUR, -HOUR, 59 * MINUTE, "gleaner-system/nightly", false},
+        {72 * HOUR, -HOUR, HOUR, "gleaner-system/nightly", true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const int64_t completed = 1000 * (int64_t)HOUR;
+        struct known_backup b = {
+            .completed_ms = completed, .ttl_ms = rows[i].ttl, .schedule = rows[i].schedule};
+        if (background_is_due(&b, completed + rows[i].ttl + rows[i].over, rows[i].ago) !=
+            rows[i].due)
+            fail_msg("row %zu", i);
+    }
+}
+
 /* A process that ends waits for no pause of theirs. */
 static void idle_threads_stop_at_once(void **state)
 {
@@ -242,6 +276,7 @@ int main(void)
         cmocka_unit_test(test_queue_times),
         cmocka_unit_test(test_queue_waits_shortly),
         cmocka_unit_test(what_we_wrote_is_no_news),
+        cmocka_unit_test(an_expired_one_is_judged_once_an_hour),
         cmocka_unit_test(idle_threads_stop_at_once),
         cmocka_unit_test(test_cron_next),
         cmocka_unit_test(test_cron_refuses),
