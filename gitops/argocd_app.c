@@ -129,6 +129,15 @@ static bool has_credentials(const struct kube_object *o)
     return false;
 }
 
+/* Argo CD itself takes any beginning; here it has to end where a part of the URL does, or the
+ * credentials of https://git.corp would go to https://git.corp.example.net. */
+static bool is_below(const char *url, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    return n && strncmp(url, prefix, n) == 0 &&
+           (prefix[n - 1] == '/' || url[n] == '/' || url[n] == '\0');
+}
+
 static int look_at_repository(void *ctx, const struct kube_object *o, struct err *err)
 {
     (void)err;
@@ -144,8 +153,7 @@ static int look_at_repository(void *ctx, const struct kube_object *o, struct err
             r->own = own;
             r->bare = !has_credentials(o);
         }
-    } else if (streq(type, "repo-creds") && *url && strncmp(r->url, url, strlen(url)) == 0 &&
-               strlen(url) > r->prefix) {
+    } else if (streq(type, "repo-creds") && is_below(r->url, url) && strlen(url) > r->prefix) {
         r->template = arena_strdup(r->a, o->name);
         r->prefix = strlen(url);
     }

@@ -357,11 +357,15 @@ static bool is_merge(const struct node *key)
            (key->plain || streq(key->tag, TAG "merge"));
 }
 
-/* The members of a map with its merges, as go-yaml v2 puts them: in order, the later one wins. */
-static int gather(const struct node *n, struct map *into, int depth, struct err *err)
+/* The members of a map with its merges, as go-yaml v2 puts them: in order, the later one wins.
+ * *merges counts: maps that merge each other twice at each level are 2^depth of them. */
+static int gather(const struct node *n, struct map *into, int depth, unsigned *merges,
+                  struct err *err)
 {
     if (depth > YAML_DEPTH)
         return err_set(err, ERR_TOO_LARGE, "merged deeper than %d levels", YAML_DEPTH);
+    if (++*merges > YAML_MERGES)
+        return err_set(err, ERR_TOO_LARGE, "a map with more than %d merges", YAML_MERGES);
     if (n->kind != NODE_MAP)
         return err_set(err, ERR_INVALID, "a merge of something that is not a map");
     for (const struct node *m = n->item; m; m = m->next->next) {
@@ -380,10 +384,10 @@ static int gather(const struct node *n, struct map *into, int depth, struct err 
                 const struct node *i = value->item;
                 for (size_t at = 0; at < count; at++)
                     i = i->next;
-                if (gather(i->item, into, depth + 1, err) < 0)
+                if (gather(i->item, into, depth + 1, merges, err) < 0)
                     return -1;
             }
-        } else if (gather(value, into, depth + 1, err) < 0) {
+        } else if (gather(value, into, depth + 1, merges, err) < 0) {
             return -1;
         }
     }
@@ -396,7 +400,8 @@ static int add_node(const struct node *n, size_t budget, int depth, struct buf *
 static int add_map(const struct node *n, size_t budget, int depth, struct buf *out, struct err *err)
 {
     struct map *members CLEANUP(map_free_p) = map_new(NULL);
-    if (gather(n, members, 0, err) < 0)
+    unsigned merges = 0;
+    if (gather(n, members, 0, &merges, err) < 0)
         return -1;
     size_t at = 0, count = 0;
     str key;

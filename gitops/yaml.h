@@ -8,7 +8,7 @@
 #include "core/arena.h"
 #include "core/err.h"
 
-enum { YAML_DEPTH = 100 };
+enum { YAML_DEPTH = 100, YAML_MERGES = 10000 };
 
 /* Calls each() with the JSON text of every document that is not null; it lives during the call.
  * *budget counts down the bytes of JSON that may still be made (aliases multiply). ERR_INVALID with

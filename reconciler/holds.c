@@ -33,9 +33,12 @@ static int look_at_restore(struct kube *k, struct arena *a, struct held *h, stru
     h->phase = "";
     if (!ns || !name || !*name)
         return 0;
-    if (kube_get(k, a, &KUBE_RESTORE, ns, name, &o, &why) < 0)
-        return why.kind == ERR_NOT_FOUND ? 0
-                                         : err_set(err, why.kind, "Restore %s: %s", name, why.msg);
+    if (kube_get(k, a, &KUBE_RESTORE, ns, name, &o, &why) < 0) {
+        /* No Restore can have a name that the server does not take. */
+        if (why.kind == ERR_NOT_FOUND || why.kind == ERR_INVALID)
+            return 0;
+        return err_set(err, why.kind, "Restore %s: %s", name, why.msg);
+    }
     if (!streq(o.uid, h->uid))
         return 0;
     const char *phase = raw_text(a, o.raw, "status", "phase", NULL);

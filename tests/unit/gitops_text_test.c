@@ -140,6 +140,12 @@ static void test_yaml_structure(void **state)
     yaml_is("y: 1", "{\"true\":1};");
     yaml_is("p: &p {a: 1}\nq: &q {a: 2}\nz: {<<: [*p, *q]}\n",
             "{\"p\":{\"a\":1},\"q\":{\"a\":2},\"z\":{\"a\":1}};");
+    /* Two merges at each of 40 levels. */
+    struct buf bomb CLEANUP(buf_free) = {0};
+    buf_puts(&bomb, "a0: &a0 {x: 1}\n");
+    for (int i = 1; i <= 40; i++)
+        buf_printf(&bomb, "a%d: &a%d {<<: [*a%d, *a%d]}\n", i, i, i - 1, i - 1);
+    yaml_is(bomb.p, NULL);
     yaml_is("a: &x [1]\nb: [*x, *x]\n", "{\"a\":[1],\"b\":[[1],[1]]};");
     yaml_is("a: *missing", NULL);
     yaml_is("a: &x [*x]", NULL);
