@@ -17,8 +17,9 @@
 enum {
     LOOK_MS = 1000,
     SOON_MS = 2000,
-    AGAIN_MS = 60000,           /* until a store that could not be read whole is looked at again */
-    BUSY_MS = 10000,            /* until a repository that others work on is tried again */
+    AGAIN_MS = 60000, /* until a store that could not be read whole is looked at again */
+    BUSY_MS = 10000,  /* at least, until one that others work on is tried again */
+    BACK_OFF = -2,    /* for a turn's answer: after BUSY_MS, later and later to a minute */
     RETAIN_MS = 60 * 60 * 1000, /* retention goes by the clock too: "within" ends by itself */
 };
 
@@ -211,9 +212,9 @@ static int64_t judged_ago(struct background *b, const char *repository)
 
 bool background_is_due(const struct known_backup *b, int64_t now_ms, int64_t judged_ago_ms)
 {
-    int64_t over = b->ttl_ms && b->completed_ms ? now_ms - b->completed_ms - b->ttl_ms : -1;
-    if (over >= 0)
-        return judged_ago_ms >= MIN(over, RETAIN_MS);
+    int64_t since = now_ms - b->completed_ms;
+    if (b->ttl_ms && b->completed_ms && since >= b->ttl_ms)
+        return judged_ago_ms >= MIN(since - b->ttl_ms, RETAIN_MS);
     return b->schedule && judged_ago_ms >= RETAIN_MS;
 }
 
@@ -278,7 +279,7 @@ static int retain_turn(struct background *b, struct arena *a, str repository, in
     }
     if (why.kind != ERR_BUSY)
         return err_set(err, why.kind, "%s", why.msg);
-    *ret_again = BUSY_MS;
+    *ret_again = BACK_OFF;
     return 0;
 }
 
@@ -305,7 +306,10 @@ static void turn(struct worker *w, const char *key)
     struct err err;
     int64_t again;
     if (run_key(w->b, a, key, &again, &err) == 0) {
-        queue_done(w->queue, key, again);
+        if (again == BACK_OFF)
+            (void)queue_failed(w->queue, key, BUSY_MS);
+        else
+            queue_done(w->queue, key, again);
         return;
     }
     unsigned ms = queue_failed(w->queue, key, err.retry_ms ? err.retry_ms : LOOK_MS);

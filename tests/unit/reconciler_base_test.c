@@ -86,6 +86,33 @@ static void test_queue_times(void **state)
     clock_override(NULL);
 }
 
+/* A repository that others work on is tried again after ten seconds, and after a minute once that
+ * has gone on for minutes. */
+static void test_queue_backs_off(void **state)
+{
+    (void)state;
+    enum { BUSY_MS = 10000 };
+    struct queue *q = queue_new();
+    unsigned waited = 0, last = 0;
+    clock_override(now);
+    queue_add(q, STR("retain/one"), 0);
+    for (int i = 0; i < 20; i++) {
+        char *key = take(q);
+        assert_non_null(key);
+        unsigned ms = queue_failed(q, key, BUSY_MS);
+        assert_true(ms >= BUSY_MS && ms >= last);
+        if (ms == BUSY_MS)
+            waited += ms;
+        virtual_now += ms;
+        last = ms;
+        free(key);
+    }
+    assert_in_range(waited, 60 * 1000, 180 * 1000);
+    assert_int_equal(last, 60 * 1000);
+    queue_free(q);
+    clock_override(NULL);
+}
+
 /* However often it failed, a person's change does not wait long. */
 static void test_queue_waits_shortly(void **state)
 {
@@ -275,6 +302,7 @@ int main(void)
         cmocka_unit_test(test_queue_dedupes_and_serialises),
         cmocka_unit_test(test_queue_times),
         cmocka_unit_test(test_queue_waits_shortly),
+        cmocka_unit_test(test_queue_backs_off),
         cmocka_unit_test(what_we_wrote_is_no_news),
         cmocka_unit_test(an_expired_one_is_judged_once_an_hour),
         cmocka_unit_test(idle_threads_stop_at_once),
