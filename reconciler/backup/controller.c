@@ -309,8 +309,8 @@ static int advance(struct backup_run *b, enum backup_phase phase, struct outcome
     if (take_lease(b, phase, &mine, err) < 0)
         return -1;
     if (!mine) {
-        if (phase == BACKUP_PENDING)
-            backup_place_give(b->uid);
+        /* A Restore that is Held can take days: whoever waits for it keeps nobody else waiting. */
+        backup_place_give(b->uid);
         *ret = (struct outcome){OUTCOME_AFTER, 2 * BACKUP_LOOK_MS};
         return backup_save(b, err);
     }
