@@ -61,7 +61,8 @@ static struct node node_of(const struct stat *st)
                          .inode = st->st_ino};
 }
 
-/* The directories above it. One that cannot be looked at is as all that are made. */
+/* The directories above it, with their modes and owners: their times change by what is beside, and
+ * would make each run a new tree. One that cannot be looked at is as all that are made. */
 static int add_parents(struct saving *w, const char *path, struct err *err)
 {
     for (const char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
@@ -69,7 +70,8 @@ static int add_parents(struct saving *w, const char *path, struct err *err)
         struct stat st;
         if (stat(parent, &st) < 0)
             continue;
-        struct node like = node_of(&st);
+        struct node like = {
+            .mode = node_mode_from_posix(st.st_mode), .uid = st.st_uid, .gid = st.st_gid};
         if (synthetic_add_dir(w->root, parent, &like, err) < 0)
             return -1;
     }

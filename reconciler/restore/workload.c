@@ -60,13 +60,20 @@ static int64_t replicas_of(const struct kube_object *o)
     return replicas;
 }
 
-/* Its metadata.generation once it is scaled to 0 from what it is now. */
+/* A new annotation is a new generation of a Deployment, and of nothing else. Source:
+ * k8s.io/kubernetes pkg/registry/apps/deployment/strategy.go. */
+static bool counts_annotations(const struct kube_object *o)
+{
+    return streq(o->kind, "Deployment");
+}
+
+/* Its metadata.generation once it bears a note and is scaled to 0 from what it is now. */
 static long long generation_stopped(const struct kube_object *o)
 {
     int64_t now;
     if (!raw_int(raw_at(o->raw, "metadata", "generation", NULL), &now))
         return 0;
-    return (long long)(replicas_of(o) ? now + 1 : now);
+    return (long long)(now + (replicas_of(o) || counts_annotations(o)));
 }
 
 bool workload_is_still(const struct kube_object *o, const struct stopped *s)
@@ -177,6 +184,10 @@ int workload_mark_cleared(struct kube *k, struct arena *a, const struct kube_typ
     if (!s.text || !streq(s.uid, restore_uid) || s.cleared)
         return 0;
     if (raw_set(a, str_of(s.text), JSON_PATH("state"), STR("\"cleared\""), &note, err) < 0)
+        return -1;
+    const char *next = arena_printf(a, "%lld", (long long)s.generation + 1);
+    if (s.generation && counts_annotations(o) &&
+        raw_set(a, note, JSON_PATH("generation"), str_of(next), &note, err) < 0)
         return -1;
     json_t *body CLEANUP_JSON = patch_of(o);
     json_object_set_new(json_object_get(body, "metadata"), "annotations",

@@ -237,6 +237,16 @@ static bool spec_changed(const json_t *live, const json_t *now)
     return !json_equal(a, b);
 }
 
+/* Of a Deployment alone a new annotation is a new generation. Source: k8s.io/kubernetes
+ * pkg/registry/apps/deployment/strategy.go. */
+static bool makes_generation(const struct ftype *t, const json_t *live, const json_t *now)
+{
+    json_t *a = at(live, "metadata", "annotations");
+    json_t *b = at(now, "metadata", "annotations");
+    bool same = json_object_size(a) + json_object_size(b) == 0 || json_equal(a, b);
+    return spec_changed(live, now) || (!same && streq(t->t.kind, "Deployment"));
+}
+
 static void keep_identity(const struct ftype *t, const json_t *live, json_t *now)
 {
     static const char *const kept[] = {
@@ -250,7 +260,7 @@ static void keep_identity(const struct ftype *t, const json_t *live, json_t *now
     set_text(now, "kind", t->t.kind);
     if (!at(now, "metadata", "managedFields"))
         keep(now, live, "managedFields");
-    if (t->generation && spec_changed(live, now))
+    if (t->generation && makes_generation(t, live, now))
         json_object_set_new(
             ensure(now, "metadata"), "generation",
             json_integer(json_integer_value(at(live, "metadata", "generation")) + 1));

@@ -371,14 +371,19 @@ static void nobody_goes_on_after_a_pod_in_clear(void **state)
 }
 
 /* Held in Volumes, over a pod that has gone since. */
-static void hold_in_volumes(struct world *w)
+static void hold_begun_in_volumes(struct world *w)
 {
-    begin(w, "Completed", TARGET_KUSTOMIZATION);
     drive(w, "Volumes");
     add_intruder(w);
     drive(w, NULL);
     assert_says(w, "Held", "Volumes: pod intruder", "request=resume");
     delete (w, &KUBE_POD, "shop", "intruder");
+}
+
+static void hold_in_volumes(struct world *w)
+{
+    begin(w, "Completed", TARGET_KUSTOMIZATION);
+    hold_begun_in_volumes(w);
 }
 
 static void freed_while_held_it_does_not_go_on(void **state)
@@ -432,30 +437,49 @@ static void scaled_up_during_stop_it_is_stopped_again(void **state)
     end(&w);
 }
 
-static void add_left(struct world *w, const char *name, const char *target)
+/* state: of the note, with a comma before it, or "". */
+static void add_left(struct world *w, const char *name, const char *target, const char *state)
 {
     char *text CLEANUP(free_p) = xasprintf(
         "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"%s\","
         "\"namespace\":\"shop\",\"generation\":2,\"annotations\":{\"" STOPPED
         "\":\"{\\\"restore\\\":\\\"" GLEANER_NS
         "/gone\\\",\\\"uid\\\":\\\"9f9f9f9f-0000-4000-8000-000000000009\\\",\\\"target\\\":\\\"%s"
-        "\\\",\\\"replicas\\\":3,\\\"managedFields\\\":[],\\\"state\\\":\\\"cleared\\\"}\"}},"
+        "\\\",\\\"replicas\\\":3,\\\"managedFields\\\":[]%s}\"}},"
         "\"spec\":{\"replicas\":0,\"template\":{}},\"status\":{\"replicas\":0}}",
-        name, target);
+        name, target, state);
     fake_post(w->fake, "objects", text);
 }
+
+#define CLEARED ",\\\"state\\\":\\\"cleared\\\""
 
 static void what_a_deleted_restore_left_stopped_is_started(void **state)
 {
     (void)state;
     struct world w;
     begin(&w, "Completed", TARGET_KUSTOMIZATION);
-    add_left(&w, "left", "Kustomization flux-system/shop");
-    add_left(&w, "other", "Kustomization flux-system/other");
+    add_left(&w, "left", "Kustomization flux-system/shop", CLEARED);
+    add_left(&w, "other", "Kustomization flux-system/other", CLEARED);
     drive(&w, NULL);
     assert_says(&w, "Done", "", "");
     assert_replicas(&w, "Deployment/shop/left", 3);
     assert_replicas(&w, "Deployment/shop/other", 0);
+    end(&w);
+}
+
+/* What we write into a Deployment's annotations counts in its generation: nobody let it run. */
+static void a_deployment_that_rested_goes_on(void **state)
+{
+    (void)state;
+    struct world w;
+    begin(&w, "Completed", TARGET_KUSTOMIZATION);
+    drive(&w, "Stop"); /* behind the sweep, which would give it back */
+    add_left(&w, "left", "Kustomization flux-system/shop", "");
+    hold_begun_in_volumes(&w);
+    ask(&w, "resume:1");
+    drive(&w, NULL);
+    assert_says(&w, "Done", "", "");
+    assert_replicas(&w, "Deployment/shop/left", 3);
     end(&w);
 }
 
@@ -508,6 +532,7 @@ int writers_tests(void)
         cmocka_unit_test(scaled_while_held_it_does_not_go_on),
         cmocka_unit_test(scaled_up_during_stop_it_is_stopped_again),
         cmocka_unit_test(what_a_deleted_restore_left_stopped_is_started),
+        cmocka_unit_test(a_deployment_that_rested_goes_on),
         cmocka_unit_test(a_mover_on_a_dead_node_is_named),
     };
     return cmocka_run_group_tests_name("writers", tests, NULL, NULL);
