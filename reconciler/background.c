@@ -218,10 +218,11 @@ bool background_is_due(const struct known_backup *b, int64_t now_ms, int64_t jud
     return b->schedule && judged_ago_ms >= RETAIN_MS;
 }
 
-static void note_retained(struct background *b, const char *repository)
+/* at_ms: when it began; what came to be over meanwhile is not judged yet. */
+static void note_retained(struct background *b, const char *repository, int64_t at_ms)
 {
     struct retained *r = xcalloc(1, sizeof *r);
-    r->at_ms = clock_mono_ms();
+    r->at_ms = at_ms;
     pthread_mutex_lock(&b->lock);
     map_put(b->retained, str_of(repository), r);
     pthread_mutex_unlock(&b->lock);
@@ -266,8 +267,9 @@ static int retain_turn(struct background *b, struct arena *a, str repository, in
     const char *whole = arena_str(a, repository).p;
     const char *store = arena_str(a, str_cut(&repository, '/')).p;
     struct err why;
+    int64_t began_ms = clock_mono_ms();
     if (store_retain(b->cx, a, store, arena_str(a, repository).p, &r, &why) == 0) {
-        note_retained(b, whole);
+        note_retained(b, whole, began_ms);
         metrics_add("gleaner_snapshots_forgotten_total", metrics_label(a, "store", store),
                     (double)r.forgotten);
         return 0;
