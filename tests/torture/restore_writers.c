@@ -13,6 +13,7 @@
 
 #include "reconciler/holds.h"
 #include "reconciler/mover_pod.h"
+#include "reconciler/restore/workload.h"
 #include "reconciler/restore/restore.h"
 
 #define STOPPED "gleaner.dev/stopped"
@@ -371,19 +372,14 @@ static void nobody_goes_on_after_a_pod_in_clear(void **state)
 }
 
 /* Held in Volumes, over a pod that has gone since. */
-static void hold_begun_in_volumes(struct world *w)
+static void hold_in_volumes(struct world *w)
 {
+    begin(w, "Completed", TARGET_KUSTOMIZATION);
     drive(w, "Volumes");
     add_intruder(w);
     drive(w, NULL);
     assert_says(w, "Held", "Volumes: pod intruder", "request=resume");
     delete (w, &KUBE_POD, "shop", "intruder");
-}
-
-static void hold_in_volumes(struct world *w)
-{
-    begin(w, "Completed", TARGET_KUSTOMIZATION);
-    hold_begun_in_volumes(w);
 }
 
 static void freed_while_held_it_does_not_go_on(void **state)
@@ -437,29 +433,26 @@ static void scaled_up_during_stop_it_is_stopped_again(void **state)
     end(&w);
 }
 
-/* state: of the note, with a comma before it, or "". */
-static void add_left(struct world *w, const char *name, const char *target, const char *state)
+static void add_left(struct world *w, const char *name, const char *target)
 {
     char *text CLEANUP(free_p) = xasprintf(
         "{\"apiVersion\":\"apps/v1\",\"kind\":\"Deployment\",\"metadata\":{\"name\":\"%s\","
         "\"namespace\":\"shop\",\"generation\":2,\"annotations\":{\"" STOPPED
         "\":\"{\\\"restore\\\":\\\"" GLEANER_NS
         "/gone\\\",\\\"uid\\\":\\\"9f9f9f9f-0000-4000-8000-000000000009\\\",\\\"target\\\":\\\"%s"
-        "\\\",\\\"replicas\\\":3,\\\"managedFields\\\":[]%s}\"}},"
+        "\\\",\\\"replicas\\\":3,\\\"managedFields\\\":[],\\\"state\\\":\\\"cleared\\\"}\"}},"
         "\"spec\":{\"replicas\":0,\"template\":{}},\"status\":{\"replicas\":0}}",
-        name, target, state);
+        name, target);
     fake_post(w->fake, "objects", text);
 }
-
-#define CLEARED ",\\\"state\\\":\\\"cleared\\\""
 
 static void what_a_deleted_restore_left_stopped_is_started(void **state)
 {
     (void)state;
     struct world w;
     begin(&w, "Completed", TARGET_KUSTOMIZATION);
-    add_left(&w, "left", "Kustomization flux-system/shop", CLEARED);
-    add_left(&w, "other", "Kustomization flux-system/other", CLEARED);
+    add_left(&w, "left", "Kustomization flux-system/shop");
+    add_left(&w, "other", "Kustomization flux-system/other");
     drive(&w, NULL);
     assert_says(&w, "Done", "", "");
     assert_replicas(&w, "Deployment/shop/left", 3);
@@ -467,19 +460,53 @@ static void what_a_deleted_restore_left_stopped_is_started(void **state)
     end(&w);
 }
 
-/* What we write into a Deployment's annotations counts in its generation: nobody let it run. */
-static void a_deployment_that_rested_goes_on(void **state)
+static void read_again(struct kube *k, struct arena *a, const struct kube_type *t,
+                       struct kube_object *o, struct stopped *s)
+{
+    struct err err = {0};
+    if (kube_get(k, a, t, "shop", "web", o, &err) < 0 || stopped_read(a, o, s, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static void stop_and_look(struct world *w, const struct kube_type *t, int replicas)
+{
+    struct kube *k CLEANUP(kube_free_p) = fake_client(w->fake);
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    const struct stopper by = {GLEANER_NS "/r1", RESTORE_UID, "Kustomization flux-system/shop"};
+    char *text CLEANUP(free_p) =
+        xasprintf("{\"apiVersion\":\"apps/v1\",\"kind\":\"%s\",\"metadata\":{\"name\":\"web\","
+                  "\"namespace\":\"shop\",\"generation\":7},\"spec\":{\"replicas\":%d}}",
+                  t->kind, replicas);
+    struct kube_object o;
+    struct stopped s;
+    struct err err = {0};
+    fake_post(w->fake, "objects", text);
+    read_again(k, a, t, &o, &s);
+    assert_int_equal(workload_stop(k, a, t, &o, &by, &err), 0);
+    read_again(k, a, t, &o, &s);
+    assert_true(workload_is_still(&o, &s));
+    assert_int_equal(workload_mark_cleared(k, a, t, &o, by.uid, &err), 0);
+    read_again(k, a, t, &o, &s);
+    assert_true(s.cleared && workload_is_still(&o, &s));
+    patch(w, t, "shop", "web", "{\"spec\":{\"replicas\":1}}");
+    patch(w, t, "shop", "web", "{\"spec\":{\"replicas\":0}}");
+    read_again(k, a, t, &o, &s);
+    assert_false(workload_is_still(&o, &s));
+}
+
+/* A Deployment counts its annotations, and so our own notes, as generations; a StatefulSet does
+ * not. That it was scaled up and down again is seen on both. */
+static void what_we_note_lets_nobody_run(void **state)
 {
     (void)state;
+    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
     struct world w;
     begin(&w, "Completed", TARGET_KUSTOMIZATION);
-    drive(&w, "Stop"); /* behind the sweep, which would give it back */
-    add_left(&w, "left", "Kustomization flux-system/shop", "");
-    hold_begun_in_volumes(&w);
-    ask(&w, "resume:1");
-    drive(&w, NULL);
-    assert_says(&w, "Done", "", "");
-    assert_replicas(&w, "Deployment/shop/left", 3);
+    fake_post(w.fake, "reactors", "[]");
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        stop_and_look(&w, types[i], 2);
+        stop_and_look(&w, types[i], 0);
+    }
     end(&w);
 }
 
@@ -532,7 +559,7 @@ int writers_tests(void)
         cmocka_unit_test(scaled_while_held_it_does_not_go_on),
         cmocka_unit_test(scaled_up_during_stop_it_is_stopped_again),
         cmocka_unit_test(what_a_deleted_restore_left_stopped_is_started),
-        cmocka_unit_test(a_deployment_that_rested_goes_on),
+        cmocka_unit_test(what_we_note_lets_nobody_run),
         cmocka_unit_test(a_mover_on_a_dead_node_is_named),
     };
     return cmocka_run_group_tests_name("writers", tests, NULL, NULL);
