@@ -21,6 +21,7 @@ enum {
     BUSY_MS = 10000,  /* at least, until one that others work on is tried again */
     BACK_OFF = -2,    /* for a turn's answer: after BUSY_MS, later and later to a minute */
     RETAIN_MS = 60 * 60 * 1000, /* retention goes by the clock too: "within" ends by itself */
+    FRESH_MS = 10 * 60 * 1000,  /* for so long a ttl that is over is judged at each look */
 };
 
 struct worker {
@@ -212,9 +213,9 @@ static int64_t judged_ago(struct background *b, const char *repository)
 
 bool background_is_due(const struct known_backup *b, int64_t now_ms, int64_t judged_ago_ms)
 {
-    int64_t since = now_ms - b->completed_ms;
-    if (b->ttl_ms && b->completed_ms && since >= b->ttl_ms)
-        return judged_ago_ms >= MIN(since - b->ttl_ms, RETAIN_MS);
+    int64_t over = now_ms - b->completed_ms - b->ttl_ms;
+    if (b->ttl_ms && b->completed_ms && over >= 0)
+        return over < FRESH_MS || judged_ago_ms >= MIN(over, RETAIN_MS);
     return b->schedule && judged_ago_ms >= RETAIN_MS;
 }
 

@@ -27,9 +27,10 @@ void background_sync(struct background *b, const char *store);
 /* A Backup of that repository was Completed, or is asked to be forgotten. */
 void background_retain(struct background *b, const char *store, const char *content_ns);
 
-/* Whether a Backup's repository is to be judged by retention now: one is each hour, and once as
- * soon as a ttl has passed; that an expired one may have to stay is no reason to ask without end.
- * judged_ago_ms: since it last was, INT64_MAX if that is not known. Pure. */
+/* Whether a Backup's repository is to be judged by retention now: one is each hour, and at each
+ * look for ten minutes after a ttl has passed (its answer may meet a conflict); that an expired one
+ * may have to stay is no reason to ask without end. judged_ago_ms: since it last was, INT64_MAX if
+ * that is not known. Pure. */
 bool background_is_due(const struct known_backup *b, int64_t now_ms, int64_t judged_ago_ms);
 
 #endif

@@ -188,8 +188,9 @@ static void an_expired_one_is_judged_once_an_hour(void **state)
         {5 * SECOND, -SECOND, INT64_MAX, NULL, false},
         {5 * SECOND, 0, 4 * SECOND, NULL, true}, /* judged when it was made */
         {5 * SECOND, 3 * SECOND, 7 * SECOND, NULL, true},
-        {5 * SECOND, 3 * SECOND, 2 * SECOND, NULL, false}, /* judged since, and stays */
-        {5 * SECOND, 3 * MINUTE, INT64_MAX, NULL, true},   /* by no one that we know of */
+        {5 * SECOND, 3 * SECOND, 2 * SECOND, NULL, true},   /* its answer may be lost */
+        {5 * SECOND, 11 * MINUTE, 2 * SECOND, NULL, false}, /* judged since, and stays */
+        {5 * SECOND, 3 * MINUTE, INT64_MAX, NULL, true},    /* by no one that we know of */
         {5 * SECOND, 24 * HOUR, 59 * MINUTE, NULL, false},
         {5 * SECOND, 24 * HOUR, HOUR, NULL, true},
         {0, 24 * HOUR, INT64_MAX, NULL, false},
