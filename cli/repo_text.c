@@ -59,11 +59,8 @@ void repo_mode(uint32_t mode, char out[REPO_MODE_TEXT])
 void repo_snapshot_json(struct buf *out, const struct snapshot *s)
 {
     char hex[STORE_ID_HEX];
-    struct snapshot as_stored = *s;
     store_id_hex(&s->id, hex);
-    if (!s->program_version)
-        as_stored.program_version = "";
-    snapshot_text(&as_stored, out);
+    snapshot_text(s, out);
     while (out->n && out->p[out->n - 1] != '}')
         out->n--;
     out->n--;

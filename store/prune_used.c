@@ -145,8 +145,7 @@ static int walk(struct prune *p, struct pendings *level, struct err *err)
 static int refuse_rustic(const struct snapshot *s, struct err *err)
 {
     int64_t age = clock_wall_ms() - (int64_t)s->time.tv_sec * 1000;
-    if (!s->program_version || strncmp(s->program_version, "rustic", strlen("rustic")) != 0 ||
-        age >= RUSTIC_QUIET_MS)
+    if (strncmp(s->program_version, "rustic", strlen("rustic")) != 0 || age >= RUSTIC_QUIET_MS)
         return 0;
     return err_set(
         err, ERR_REFUSED,

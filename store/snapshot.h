@@ -32,7 +32,8 @@ struct snapshot {
     size_t excludes_n;
     const char *const *tags; /* free strings without commas (restic's command line splits there) */
     size_t tags_n;
-    const char *program_version; /* NULL: ours */
+    const char
+        *program_version; /* NULL: ours, to be written; "" where one that was read has none */
     struct snapshot_summary summary;
 };
 

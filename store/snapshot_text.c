@@ -264,6 +264,8 @@ int snapshot_parse(str text, struct arena *a, struct snapshot *ret_snapshot, str
     json_in_text(&p.in, text, err);
     int r = parse_object(&p);
     json_in_free(&p.in);
+    if (!p.s.program_version)
+        p.s.program_version = ""; /* it has none: it is not ours */
     if (r == 0)
         *ret_snapshot = p.s;
     return r;

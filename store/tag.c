@@ -61,8 +61,6 @@ int snapshot_change_tags(struct repository *repo, const struct snapshot *snapsho
         s.has_original = true;
         s.original = snapshot->id;
     }
-    if (!s.program_version)
-        s.program_version = ""; /* it had none: it was not ours */
     if (snapshot_save(repo, &s, &id, err) < 0 ||
         backend_remove(repository_backend(repo),
                        &(struct backend_file){BACKEND_SNAPSHOT, snapshot->id}, err) < 0)
