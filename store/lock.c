@@ -296,9 +296,12 @@ static int check_conflicts(struct repository *repo, const struct lock_options *o
     struct err unread;
     if (list_locks(repo, a, own, ret_list, &unread, err) < 0)
         return -1;
-    if (unread.kind != ERR_NONE)
-        return err_set(err, unread.kind, "%s", unread.msg);
-    if ((o->sweep && !own && sweep(repo, o, ret_list, err) < 0))
+    if (unread.kind != ERR_NONE) {
+        if (err)
+            *err = unread;
+        return -1;
+    }
+    if (o->sweep && !own && sweep(repo, o, ret_list, err) < 0)
         return -1;
     for (size_t i = 0; i < ret_list->n; i++) {
         const struct lock_info *info = &ret_list->p[i];

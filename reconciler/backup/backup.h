@@ -121,9 +121,6 @@ void backup_session_leave(struct backup_run *b);
 /* For the end of the process: all of them. Locks that something was stored under stay. */
 void backup_sessions_end(void);
 
-/* Refreshes the lock if that is due. GONE: it is lost. */
-int backup_keep_lock(struct context *cx, struct session *s, struct err *err) must_check;
-
 /* Writes the status as it stands. */
 int backup_save(struct backup_run *b, struct err *err) must_check;
 

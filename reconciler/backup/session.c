@@ -2,35 +2,25 @@
 #include "reconciler/backup/backup.h"
 
 #include "core/clock.h"
+#include "core/map.h"
 #include "reconciler/store/lock.h"
 #include "store/snapshot.h"
 
 #include <pthread.h>
 #include <stdio.h>
 
-struct place {
-    struct place *next;
-    char uid[64];
-};
-
 static struct session *sessions;
-static struct place *places; /* under the same mutex */
+static struct map *places; /* uids; under the same mutex */
 static pthread_mutex_t sessions_lock = PTHREAD_MUTEX_INITIALIZER;
 
 bool backup_place_take(const char *uid, size_t most)
 {
-    size_t others = 0;
-    bool has = false;
     pthread_mutex_lock(&sessions_lock);
-    for (const struct place *p = places; p; p = p->next) {
-        has |= streq(p->uid, uid);
-        others++;
-    }
-    if (!has && others < most) {
-        struct place *p = xcalloc(1, sizeof *p);
-        snprintf(p->uid, sizeof p->uid, "%s", uid);
-        p->next = places;
-        places = p;
+    if (!places)
+        places = map_new(NULL);
+    bool has = map_get(places, str_of(uid)) != NULL;
+    if (!has && map_count(places) < most) {
+        map_put(places, str_of(uid), &places);
         has = true;
     }
     pthread_mutex_unlock(&sessions_lock);
@@ -40,14 +30,9 @@ bool backup_place_take(const char *uid, size_t most)
 void backup_place_give(const char *uid)
 {
     pthread_mutex_lock(&sessions_lock);
-    struct place **at = &places;
-    while (*at && !streq((*at)->uid, uid))
-        at = &(*at)->next;
-    struct place *found = *at;
-    if (found)
-        *at = found->next;
+    if (places)
+        map_del(places, str_of(uid));
     pthread_mutex_unlock(&sessions_lock);
-    free_p(&found);
 }
 
 /* Takes a use of the Backup's session, or NULL. */
@@ -131,18 +116,16 @@ void backup_session_leave(struct backup_run *b)
 
 size_t backup_session_uids(struct arena *a, const char ***ret)
 {
-    size_t n = 0;
     pthread_mutex_lock(&sessions_lock);
+    size_t n = places ? map_count(places) : 0, at = 0;
     for (const struct session *s = sessions; s; s = s->next)
-        n++;
-    for (const struct place *x = places; x; x = x->next)
         n++;
     const char **p = arena_alloc(a, (n + 1) * sizeof *p);
     n = 0;
     for (const struct session *s = sessions; s; s = s->next)
         p[n++] = arena_strdup(a, s->uid);
-    for (const struct place *x = places; x; x = x->next)
-        p[n++] = arena_strdup(a, x->uid);
+    for (str uid; places && map_each(places, &at, &uid, NULL);)
+        p[n++] = arena_str(a, uid).p;
     pthread_mutex_unlock(&sessions_lock);
     *ret = p;
     return n;
@@ -152,15 +135,11 @@ void backup_sessions_end(void)
 {
     pthread_mutex_lock(&sessions_lock);
     struct session *s = sessions;
-    struct place *place = places;
+    struct map *all = places;
     sessions = NULL;
     places = NULL;
     pthread_mutex_unlock(&sessions_lock);
-    while (place) {
-        struct place *next = place->next;
-        free_p(&place);
-        place = next;
-    }
+    map_free(all);
     while (s) {
         struct session *next = s->next;
         s->leave = s->stored;
@@ -233,11 +212,6 @@ static int session_new(struct backup_run *b, struct session **ret, struct err *e
     return 0;
 }
 
-int backup_keep_lock(struct context *cx, struct session *s, struct err *err)
-{
-    return store_keep_lock(cx, &s->opened, s->lock, err);
-}
-
 static int confirm_if_due(struct session *s, struct err *err)
 {
     int64_t now = clock_boot_ms();
@@ -256,7 +230,8 @@ int backup_session(struct backup_run *b, struct err *err)
     if (!b->session && session_new(b, &b->session, err) < 0)
         return -1;
     struct err why;
-    if (backup_keep_lock(b->cx, b->session, &why) == 0 && confirm_if_due(b->session, &why) == 0)
+    if (store_keep_lock(b->cx, &b->session->opened, b->session->lock, &why) == 0 &&
+        confirm_if_due(b->session, &why) == 0)
         return 0;
     /* Lost: the next look takes a new one, which follows this one if its file is there after all.
      * What movers stored meanwhile is in the index, or is not. */

@@ -3,6 +3,7 @@
 #include "reconciler/backup/backup.h"
 #include "reconciler/judge.h"
 #include "reconciler/snapshot_layout.h"
+#include "reconciler/store/lock.h"
 
 #include "core/clock.h"
 #include "mover/root.h"
@@ -51,7 +52,7 @@ static int keep_lock(void *ctx, uint64_t trees, uint64_t blobs, struct err *err)
     struct backup_run *b = ctx;
     if (b->cx->stopping && atomic_load(b->cx->stopping))
         return err_set(err, ERR_CANCELLED, "the controller is stopping");
-    return backup_keep_lock(b->cx, b->session, err);
+    return store_keep_lock(b->cx, &b->session->opened, b->session->lock, err);
 }
 
 /* ---- volumes ---- */
