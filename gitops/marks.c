@@ -1,7 +1,5 @@
 #include "gitops/marks.h"
 
-#include "kube/types.h"
-
 static bool flux_marks(struct arena *a, const struct application *app, const struct kube_object *o)
 {
     const char *group = app->type->group;
@@ -10,16 +8,22 @@ static bool flux_marks(struct arena *a, const struct application *app, const str
     return streq(name, app->object.name) && streq(ns, app->object.ns);
 }
 
-/* <app>:<group>/<Kind>:<namespace>/<name>; app is <namespace>_<name>. That of Applications in Argo
- * CD's own namespace is the name alone, which one in another namespace may have as well. */
+const char *argocd_tracked_by(struct arena *a, const struct kube_object *o)
+{
+    const char *id = kube_annotation(a, o, "argocd.argoproj.io/tracking-id");
+    const char *self = arena_printf(a, ":%.*s/%s:%s/%s", STR_FMT(kube_group_of(o->api_version)),
+                                    o->kind, o->ns, o->name);
+    return id && str_ends(str_of(id), self) ? arena_strndup(a, id, strlen(id) - strlen(self))
+                                            : NULL;
+}
+
+/* That of Applications in Argo CD's own namespace is the name alone, which one in another namespace
+ * may have as well. */
 static bool argocd_marks(struct arena *a, const struct application *app,
                          const struct kube_object *o)
 {
-    const char *id = kube_annotation(a, o, "argocd.argoproj.io/tracking-id");
-    str version = raw_get(o->raw, "apiVersion");
-    str group = kube_group_of(raw_string(a, version).p);
-    const char *self = arena_printf(a, ":%.*s/%s:%s/%s", STR_FMT(group), o->kind, o->ns, o->name);
-    return streq(id, arena_printf(a, "%s_%s%s", app->object.ns, app->object.name, self));
+    return streq(argocd_tracked_by(a, o),
+                 arena_printf(a, "%s_%s", app->object.ns, app->object.name));
 }
 
 bool application_marks(struct arena *a, const struct application *app, const struct kube_object *o)

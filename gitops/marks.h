@@ -14,4 +14,9 @@
  * resource_tracking.go. */
 bool application_marks(struct arena *a, const struct application *app, const struct kube_object *o);
 
+/* The application in a tracking-id that names the object itself, or NULL: one that was copied from
+ * another object says nothing. The id is <app>:<group>/<Kind>:<namespace>/<name>; app is <name>, or
+ * <namespace>_<name> for Applications outside Argo CD's own namespace (no name has a '_'). */
+const char *argocd_tracked_by(struct arena *a, const struct kube_object *o);
+
 #endif

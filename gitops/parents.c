@@ -4,6 +4,7 @@
 
 #include "gitops/evidence.h"
 #include "gitops/marker.h"
+#include "gitops/marks.h"
 
 enum { CHAIN_MAX = 32 };
 
@@ -68,19 +69,6 @@ static int flux_parent(struct kube *k, struct arena *a, const struct application
     return add_if_holds(k, a, child, &parent, ret, err);
 }
 
-/* The application's name in a tracking annotation that names the object itself, else in the
- * instance label; NULL if there is neither. <app>:<group>/<Kind>:<namespace>/<name>, app being
- * <ns>_<name> for applications outside Argo CD's own namespace. */
-static const char *argocd_tracker(struct arena *a, const struct application *child)
-{
-    const struct kube_object *o = &child->object;
-    const char *id = kube_annotation(a, o, "argocd.argoproj.io/tracking-id");
-    const char *self = arena_printf(a, ":%s/%s:%s/%s", child->type->group, o->kind, o->ns, o->name);
-    if (id && str_ends(str_of(id), self))
-        return arena_strndup(a, id, strlen(id) - strlen(self));
-    return kube_label(a, o, "app.kubernetes.io/instance");
-}
-
 struct gathered {
     struct arena *a;
     const struct engine *engine;
@@ -119,7 +107,9 @@ static int list_applications(struct kube *k, struct gathered *g, const char *fie
 static int argocd_parents(struct kube *k, struct arena *a, const struct application *child,
                           struct parents *ret, struct err *err)
 {
-    const char *tracker = argocd_tracker(a, child);
+    const char *tracker = argocd_tracked_by(a, &child->object);
+    if (!tracker)
+        tracker = kube_label(a, &child->object, "app.kubernetes.io/instance");
     if (!tracker || !*tracker)
         return 0;
     const char *cut = strchr(tracker, '_'); /* no name has one */

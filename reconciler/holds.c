@@ -102,13 +102,12 @@ int holds_each(struct kube *k, struct arena *a,
                int (*each)(void *ctx, const struct held *h, struct err *err), void *ctx,
                struct err *err)
 {
-    static const struct kube_type *const workloads[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
     struct listing l = {k, a, each, ctx, NULL};
     if (applications_each(k, a, on_application, &l, err) < 0)
         return err_wrap(err, "looking for held applications");
-    for (size_t i = 0; i < ARRAY_LEN(workloads); i++) {
-        l.type = workloads[i];
-        if (kube_list(k, workloads[i], NULL, on_workload, &l, NULL, err) < 0)
+    for (const struct kube_type *const *t = workload_types; *t; t++) {
+        l.type = *t;
+        if (kube_list(k, *t, NULL, on_workload, &l, NULL, err) < 0)
             return err_wrap(err, "looking for stopped workloads");
     }
     return 0;

@@ -58,6 +58,15 @@ int restore_hold_read(struct restore *r, size_t i, struct application *ret, bool
     return 0;
 }
 
+bool restore_is_held(struct restore *r, const char *kind, const char *ns, const char *name)
+{
+    for (size_t i = 0; i < restore_hold_count(r); i++)
+        if (streq(row_text(r, i, "kind"), kind) && streq(row_text(r, i, "namespace"), ns) &&
+            streq(row_text(r, i, "name"), name))
+            return true;
+    return false;
+}
+
 /* ---- Plan ---- */
 
 static const struct kube_type *application_type(const char *group, const char *kind)
@@ -72,10 +81,8 @@ static const struct kube_type *application_type(const char *group, const char *k
 static int add_row(struct restore *r, const char *kind, const char *ns, const char *name,
                    struct err *err)
 {
-    for (size_t i = 0; i < restore_hold_count(r); i++)
-        if (streq(row_text(r, i, "kind"), kind) && streq(row_text(r, i, "namespace"), ns) &&
-            streq(row_text(r, i, "name"), name))
-            return 0;
+    if (restore_is_held(r, kind, ns, name))
+        return 0;
     if (restore_hold_count(r) == HOLDS_MAX)
         return err_set(err, ERR_REFUSED,
                        "more than %d applications would have to be held: restore them one by one",
@@ -121,12 +128,12 @@ int restore_plan_holds(struct restore *r, struct err *err)
     for (size_t i = 0; i < restore_hold_count(r); i++) {
         const struct engine *engine;
         const struct kube_type *type;
-        struct application app;
+        struct application *app = arena_new_of(r->a, struct application);
         struct hold h;
         if (engine_of_kind(row_text(r, i, "kind"), &engine, &type, err) < 0)
             return -1;
         struct err why;
-        if (engine->read(k, r->a, type, row_text(r, i, "namespace"), row_text(r, i, "name"), &app,
+        if (engine->read(k, r->a, type, row_text(r, i, "namespace"), row_text(r, i, "name"), app,
                          &why) < 0) {
             if (i > 0 && why.kind == ERR_NOT_FOUND) {
                 drop_row(&p, i--);
@@ -136,12 +143,12 @@ int restore_plan_holds(struct restore *r, struct err *err)
                            "%s: %s. A restore needs the application: apply it first",
                            restore_hold_name(r, i), why.msg);
         }
-        if (i > 0 && !reach_may_name(r->cx, r->a, p.by[i], &app.object)) {
+        if (i > 0 && !reach_may_name(r->cx, r->a, p.by[i], &app->object)) {
             drop_row(&p, i--); /* another's: docs/verdicts.md */
             continue;
         }
-        json_object_set_new(json_array_get(rows(r), i), "uid", json_string(app.object.uid));
-        bool marked = hold_read(r->a, &app.object, &h), orphan = true;
+        json_object_set_new(json_array_get(rows(r), i), "uid", json_string(app->object.uid));
+        bool marked = hold_read(r->a, &app->object, &h), orphan = true;
         bool foreign = marked && !streq(h.uid, r->uid);
         if (foreign && hold_is_orphan(k, r->a, h.restore, h.uid, &orphan, err) < 0)
             return -1;
@@ -150,12 +157,10 @@ int restore_plan_holds(struct restore *r, struct err *err)
                            "%s is held by Restore %s: finish or abandon that one, or free it with "
                            "`gleaner holds --free`",
                            restore_hold_name(r, i), h.restore);
-        if ((!marked || foreign) && engine->may_hold(k, r->a, &app, err) < 0)
+        if ((!marked || foreign) && engine->may_hold(k, r->a, app, err) < 0)
             return err_wrap(err, "%s cannot be held", restore_hold_name(r, i));
-        struct application *kept = arena_new_of(r->a, struct application);
-        *kept = app;
-        p.app = kept;
-        if (engine->books(k, r->a, &app, on_book_entry, &p, err) < 0)
+        p.app = app;
+        if (engine->books(k, r->a, app, on_book_entry, &p, err) < 0)
             return err_wrap(err, "the books of %s", restore_hold_name(r, i));
     }
     return 0;

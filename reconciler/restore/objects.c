@@ -81,7 +81,7 @@ struct chart {
     struct restore *r;
     const struct application *app;
     const struct kube_discovery *types;
-    const struct map *known; /* names of the objects in the backup's plan */
+    struct map *known; /* names of the objects in the backup's plan */
 };
 
 static const char *known_name(struct arena *a, const char *group, const char *kind, const char *ns,
@@ -119,7 +119,7 @@ static int note_known(void *ctx, const struct planned *p, struct err *err)
     (void)err;
     struct chart *c = ctx;
     const char *name = known_name(c->r->a, p->group, p->kind, p->ns, p->name);
-    map_put((struct map *)c->known, str_of(name), c);
+    map_put(c->known, str_of(name), c);
     return 0;
 }
 

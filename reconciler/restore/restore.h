@@ -149,6 +149,7 @@ size_t restore_hold_count(struct restore *r);
 int restore_hold_read(struct restore *r, size_t i, struct application *ret, bool *ret_gone,
                       struct err *err) must_check;
 const char *restore_hold_name(struct restore *r, size_t i); /* "HelmRelease shop/shop" */
+bool restore_is_held(struct restore *r, const char *kind, const char *ns, const char *name);
 void restore_hold_state(struct restore *r, size_t i, const char *state);
 
 /* Going back before Clear: what an earlier Restore left cleared is over missing data, and stays

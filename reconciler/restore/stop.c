@@ -2,6 +2,7 @@
  * are scaled to 0; whatever else mounts a target claim is refused by name. */
 #include "reconciler/restore/restore.h"
 #include "core/log.h"
+#include "gitops/marks.h"
 #include "reconciler/holds.h"
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/prepare.h"
@@ -51,27 +52,15 @@ static int not_held(const struct kube_object *o, const char *application, struct
                    o->kind, o->name, application);
 }
 
-static bool is_among_holds(struct restore *r, const char *wanted)
-{
-    for (size_t h = 0; h < restore_hold_count(r); h++)
-        if (streq(restore_hold_name(r, h), wanted))
-            return true;
-    return false;
-}
-
-/* tracking-id: <app>:<group>/<Kind>:<namespace>/<name>; app is <namespace>_<name> where
- * Applications lie outside Argo CD's own namespace, which the id does not name. An id that was
- * copied from another object says nothing. */
+/* Argo CD's own namespace is not in its marks. */
 static int is_held_by_argocd(struct restore *r, const struct kube_object *o, struct err *err)
 {
-    const char *id = kube_annotation(r->a, o, "argocd.argoproj.io/tracking-id");
-    const char *self = arena_printf(r->a, ":apps/%s:%s/%s", o->kind, o->ns, o->name);
+    const char *tracked = argocd_tracked_by(r->a, o);
     str managed = raw_at(o->raw, "metadata", "managedFields", NULL);
-    if (!id || !str_ends(str_of(id), self) ||
-        !fields_owned(managed, engine_argocd.managers, replicas_field))
+    if (!tracked || !fields_owned(managed, engine_argocd.managers, replicas_field))
         return 0;
-    char *app = arena_strndup(r->a, id, strlen(id) - strlen(self));
-    char *cut = strchr(app, '_'); /* no name of an object has one */
+    char *app = arena_strdup(r->a, tracked);
+    char *cut = strchr(app, '_');
     if (cut)
         *cut = '/';
     str end = str_of(arena_printf(r->a, cut ? " %s" : "/%s", app));
@@ -100,9 +89,8 @@ static int is_held(struct restore *r, const struct kube_object *o, struct err *e
         const char *name = kube_label(r->a, o, rows[i].name), *ns = kube_label(r->a, o, rows[i].ns);
         if (!name || !ns || !fields_owned(managed, managers, replicas_field))
             continue;
-        const char *wanted = arena_printf(r->a, "%s %s/%s", rows[i].kind, ns, name);
-        if (!is_among_holds(r, wanted))
-            return not_held(o, wanted, err);
+        if (!restore_is_held(r, rows[i].kind, ns, name))
+            return not_held(o, arena_printf(r->a, "%s %s/%s", rows[i].kind, ns, name), err);
     }
     return is_held_by_argocd(r, o, err);
 }
@@ -128,13 +116,12 @@ static int each_of_namespace(struct restore *r,
                              int (*each)(void *ctx, const struct kube_object *o, struct err *err),
                              struct err *err)
 {
-    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
     if (!*restore_content_ns(r))
         return 0;
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        struct of_namespace s = {r, types[i]};
+    for (const struct kube_type *const *t = workload_types; *t; t++) {
+        struct of_namespace s = {r, *t};
         struct kube_list opts = {.ns = restore_content_ns(r)};
-        if (kube_list(r->cx->kube, types[i], &opts, each, &s, NULL, err) < 0)
+        if (kube_list(r->cx->kube, *t, &opts, each, &s, NULL, err) < 0)
             return -1;
     }
     return 0;

@@ -4,12 +4,13 @@
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/prepare.h"
 
+const struct kube_type *const workload_types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET, NULL};
+
 const struct kube_type *workload_type(const char *group, const char *kind)
 {
-    static const struct kube_type *const types[] = {&KUBE_DEPLOYMENT, &KUBE_STATEFULSET};
-    for (size_t i = 0; i < ARRAY_LEN(types); i++)
-        if (streq(types[i]->group, group) && streq(types[i]->kind, kind))
-            return types[i];
+    for (const struct kube_type *const *t = workload_types; *t; t++)
+        if (streq((*t)->group, group) && streq((*t)->kind, kind))
+            return *t;
     return NULL;
 }
 

@@ -23,7 +23,10 @@ struct stopper {
     const char *target;        /* "<kind> <namespace>/<name>" */
 };
 
-/* KUBE_DEPLOYMENT, KUBE_STATEFULSET, or NULL: it is none that a restore can stop. */
+/* What a restore can stop, ended by NULL. */
+extern const struct kube_type *const workload_types[];
+
+/* The one of these, or NULL. */
 const struct kube_type *workload_type(const char *group, const char *kind);
 
 /* ERR_CORRUPT: the annotation is broken. */

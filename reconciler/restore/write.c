@@ -104,15 +104,6 @@ struct other {
     const char *found;
 };
 
-static bool is_held(struct restore *r, const char *kind, const char *ns, const char *name)
-{
-    const char *text = arena_printf(r->a, "%s %s/%s", kind, ns, name);
-    for (size_t i = 0; i < restore_hold_count(r); i++)
-        if (streq(restore_hold_name(r, i), text))
-            return true;
-    return false;
-}
-
 static int on_others_entry(void *ctx, const struct book_entry *e, struct err *err)
 {
     (void)err;
@@ -121,7 +112,7 @@ static int on_others_entry(void *ctx, const struct book_entry *e, struct err *er
     const char *ns = *e->ns || !*o->ns ? e->ns : x->app->content_ns;
     if (kube_object_is(o, e->group, e->kind) && streq(o->name, e->name) && streq(o->ns, ns))
         x->has = true;
-    if (is_held(x->r, e->kind, e->ns, e->name))
+    if (restore_is_held(x->r, e->kind, e->ns, e->name))
         x->above = true;
     return 0;
 }
@@ -132,7 +123,7 @@ static int on_other_application(void *ctx, const struct application *app, struct
     const struct kube_object *o = &app->object;
     if (x->found || (!is_marked(&x->marks, o->name) && !is_marked(&x->marks, app->release)) ||
         !reach_may_name(x->r->cx, x->r->a, app, x->object) ||
-        is_held(x->r, app->type->kind, o->ns, o->name))
+        restore_is_held(x->r, app->type->kind, o->ns, o->name))
         return 0;
     struct err why;
     x->app = app;
