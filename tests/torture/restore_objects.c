@@ -260,7 +260,7 @@ static void an_owners_new_password_gives_way(void **state)
 static void an_owner_that_writes_anew(const char *type, const char *phase)
 {
     struct world w = operators_world(type);
-    json_t *before CLEANUP_JSON = restore(&w, "Verify", "Verify");
+    json_decref(restore(&w, "Verify", "Verify"));
     patch(&w, &KUBE_SECRET, "shop", "pg-user", "{'data':{'password':'bm93'}}", false);
     json_t *end CLEANUP_JSON = restore(&w, NULL, phase);
     assert_string_equal(password(end, "Secret/shop/pg-user"), "bm93");
@@ -354,7 +354,7 @@ static void an_engine_may_take_it_back(void **state)
                         "live");
     patch_as(&w, "kustomize-controller", &KUBE_CONFIGMAP, "shop", "level",
              "{'data':{'level':'placeholder'}}", false);
-    json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
+    json_decref(restore(&w, NULL, "Done"));
     close_world(&w);
 }
 
