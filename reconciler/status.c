@@ -193,6 +193,16 @@ static json_t *difference(json_t *before, json_t *now)
     return patch;
 }
 
+const char *status_written_at(struct arena *a, const struct status *s)
+{
+    struct raw_iter it = raw_iter(raw_at(s->object.raw, "metadata", "managedFields", NULL));
+    for (str entry; raw_next(&it, NULL, &entry);)
+        if (raw_is(raw_get(entry, "manager"), KUBE_MANAGER) &&
+            raw_is(raw_get(entry, "subresource"), "status"))
+            return raw_string(a, raw_get(entry, "time")).p;
+    return "";
+}
+
 int status_write(struct kube *k, struct arena *a, struct status *s, bool exclusive, struct err *err)
 {
     if (json_equal(s->before, s->now))

@@ -42,6 +42,10 @@ void status_stalled(struct status *s, const char *reason, const char *fmt, ...) 
 void status_set(struct status *s, const char *member, json_t *value);
 const char *status_text(const struct status *s, const char *member); /* "" if absent */
 
+/* When the last write of ours that changed the status, before it was read, was taken: by the clock
+ * of the API server, RFC 3339; "" if there was none. Source: managedFields[].time. */
+const char *status_written_at(struct arena *a, const struct status *s);
+
 /* Writes what changed; nothing if nothing did. On success the object's resourceVersion is the new
  * one. CONFLICT if the resource was replaced (uid) since. Status is ours alone: no resourceVersion
  * is demanded unless `exclusive`, which is how a phase is entered by one controller only. */

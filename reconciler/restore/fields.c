@@ -1,6 +1,6 @@
 #include "reconciler/restore/fields.h"
 
-#include "core/map.h"
+#include "core/clock.h"
 #include "kube/client.h"
 
 static bool is_member(const json_t *set)
@@ -265,6 +265,27 @@ static bool set_has(str set, const char *const *path)
             return false;
     }
     return true;
+}
+
+/* We, and whom we gave fields that nobody else had claimed. */
+static bool is_nobody(str manager)
+{
+    return raw_is(manager, KUBE_MANAGER) || raw_is(manager, FIELDS_NOBODY);
+}
+
+str fields_written_since(str managed, int64_t since_ms, const char *const *path)
+{
+    struct raw_iter it = raw_iter(managed);
+    for (str entry; raw_next(&it, NULL, &entry);) {
+        str manager = raw_get(entry, "manager"), time = raw_get(entry, "time");
+        int64_t at;
+        if (time.n < 2 || raw_get(entry, "subresource").p || is_nobody(manager))
+            continue;
+        time = (str){time.p + 1, time.n - 2};
+        if (clock_parse(time, &at) && at >= since_ms && set_has(raw_get(entry, "fieldsV1"), path))
+            return manager;
+    }
+    return (str){0};
 }
 
 bool fields_owned(str managed, const char *const *managers, const char *const *path)

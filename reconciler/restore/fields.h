@@ -35,4 +35,9 @@ int fields_give_back(struct arena *a, str live, str saved, const char *heir, str
  * at `path` (names as in the object; ended by NULL) or anything below it. */
 bool fields_owned(str managed, const char *const *managers, const char *const *path);
 
+/* Who has written the field at `path`, or anything below it, at or after the second of `since_ms`
+ * (by the clock of the API server): the name of another manager than us, as raw JSON; absent if
+ * nobody has. A field that was taken away is nobody's, and so is what lies within an atomic one. */
+str fields_written_since(str managed, int64_t since_ms, const char *const *path);
+
 #endif

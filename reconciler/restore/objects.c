@@ -60,6 +60,8 @@ int restore_objects(struct restore *r, struct err *err)
     if (restore_open_area(r, SNAPSHOT_RESOURCES, &p, err) < 0)
         return -1;
     size_t cursor = (size_t)json_integer_value(json_object_get(r->st.now, "cursor")), done = 0;
+    if (cursor == 0)
+        status_set(&r->st, "objectsAt", json_string(status_written_at(r->a, &r->st)));
     for (size_t i = cursor; i < p.n; i++) {
         if (!is_for_objects(r, &p.items[i]))
             continue;

@@ -1,19 +1,63 @@
-/* Verify: every stored object and field is there, equal but for the published strip list, and none
- * of them carries our name. */
+/* Verify: every stored object and field is there, equal but for the published strip list and what
+ * others have written since it was written, and none of them carries our name. */
+#include "core/clock.h"
 #include "reconciler/judge.h"
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/write.h"
 
 struct tolerance {
+    struct arena *a;
     str managed;
     const char *const *engines;
+    int64_t since;     /* when objects began to be written, by the clock of the API server */
+    bool values;       /* a Secret's: who has another one than the volumes cannot open them */
+    const char *by;    /* who has written since, or NULL */
+    const char *where; /* what */
 };
+
+static struct tolerance tolerance_of(struct restore *r, const struct kube_object *live)
+{
+    struct tolerance t = {.a = r->a,
+                          .managed = raw_at(live->raw, "metadata", "managedFields", NULL),
+                          .engines = write_engine_managers(r->a),
+                          .values = kube_object_is(live, "", "Secret")};
+    if (!clock_parse(str_of(status_text(&r->st, "objectsAt")), &t.since))
+        t.since = INT64_MAX;
+    return t;
+}
 
 /* What an engine declares now is Git's business, and Git may have moved on. */
 static bool engine_declares(void *ctx, const char *const *path)
 {
     struct tolerance *t = ctx;
     return fields_owned(t->managed, t->engines, path);
+}
+
+/* The application runs by now, and so do the controllers that look after it. What we wrote carries
+ * the times of the backup (fields_give_back). */
+static bool may_differ(void *ctx, const char *const *path)
+{
+    struct tolerance *t = ctx;
+    if (engine_declares(ctx, path))
+        return true;
+    if (t->values && (streq(path[0], "data") || streq(path[0], "type")))
+        return false;
+    str by = fields_written_since(t->managed, t->since, path);
+    if (by.p && !t->by) {
+        t->by = raw_string(t->a, by).p;
+        t->where =
+            arena_printf(t->a, "%s%s%s", path[0], path[1] ? "." : "", path[1] ? path[1] : "");
+    }
+    return by.p != NULL;
+}
+
+static void tell_of_writers(struct restore *r, const struct tolerance *t,
+                            const struct kube_object *live)
+{
+    if (t->by)
+        restore_event(r, false, false, "WrittenSince",
+                      "%s %s/%s was put back, and %s has written %s since: it stays as it is",
+                      live->kind, live->ns, live->name, t->by, t->where);
 }
 
 static int clean(const struct kube_object *live, struct err *err)
@@ -61,8 +105,7 @@ static int verify_owned_secret(struct restore *r, const struct kube_object *stor
     struct prepared p;
     bool same;
     const char *where;
-    struct tolerance tol = {raw_at(live->raw, "metadata", "managedFields", NULL),
-                            write_engine_managers(r->a)};
+    struct tolerance tol = tolerance_of(r, live);
     if (prepare_object(r->a, stored, NULL, NULL, &p, err) < 0 ||
         prepare_compare(r->a, &p, live, false, beside_the_data, &tol, &same, &where, err) < 0)
         return -1;
@@ -105,14 +148,17 @@ static int verify_item(struct restore *r, struct stored *archive, const struct i
         return 0;
     if (it->restore == RESTORE_AFTER_OWNER)
         return verify_owned_secret(r, &stored, &live, err);
-    struct tolerance tol = {raw_at(live.raw, "metadata", "managedFields", NULL),
-                            write_engine_managers(r->a)};
+    struct tolerance tol = tolerance_of(r, &live);
+    if (is_issued(r->a, &stored))
+        tol.values = false;
     if (prepare_object(r->a, &stored, NULL, NULL, &p, err) < 0 ||
-        prepare_compare(r->a, &p, &live, false, engine_declares, &tol, &same, &where, err) < 0)
+        prepare_compare(r->a, &p, &live, false, may_differ, &tol, &same, &where, err) < 0)
         return -1;
     const char *other = NULL;
     if (!same && write_foreign(r, &live, &other, err) < 0)
         return -1;
+    if (same)
+        tell_of_writers(r, &tol, &live);
     return same || other
                ? 0
                : err_set(err, ERR_REFUSED, "%s %s/%s is not as the backup has it: %s differs",
@@ -151,9 +197,8 @@ static int verify_fields(struct restore *r, struct stored *archive, const struct
     if (verdict_is_token(&live))
         return 0;
     struct prepared p = {.body = stored.raw};
-    struct tolerance tol = {raw_at(live.raw, "metadata", "managedFields", NULL),
-                            write_engine_managers(r->a)};
-    if (prepare_compare(r->a, &p, &live, false, engine_declares, &tol, &same, &where, err) < 0)
+    struct tolerance tol = tolerance_of(r, &live);
+    if (prepare_compare(r->a, &p, &live, false, may_differ, &tol, &same, &where, err) < 0)
         return -1;
     const char *other = NULL;
     if (!same && write_foreign(r, &live, &other, err) < 0)
@@ -161,6 +206,8 @@ static int verify_fields(struct restore *r, struct stored *archive, const struct
     if (!same && !other)
         return err_set(err, ERR_REFUSED, "%s %s/%s lacks a field of the backup: %s", stored.kind,
                        it->ns, it->name, where);
+    if (same)
+        tell_of_writers(r, &tol, &live);
     if (item_has_drifted(it) && tell_of_drift(r, &p, &live, err) < 0)
         return -1;
     return clean(&live, err);

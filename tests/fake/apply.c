@@ -45,13 +45,15 @@ static void prune(json_t *object)
         json_object_del(ensure(object, "metadata"), "managedFields");
 }
 
+/* The time is that of the last write which changed a value, whether or not the fields were its
+ * writer's before. */
 static void set_entry(json_t *managed, const struct request *r, const char *operation,
-                      const char *sub, json_t *set)
+                      const char *sub, json_t *set, bool moved)
 {
     char now[32];
     now_text(now);
     json_t *e = entry_of(managed, r->manager, operation, sub);
-    if (e && json_equal(json_object_get(e, "fieldsV1"), set))
+    if (e && !moved && json_equal(json_object_get(e, "fieldsV1"), set))
         return;
     if (!e) {
         e = json_pack("{s:s, s:s}", "manager", r->manager, "operation", operation);
@@ -133,7 +135,7 @@ void manage_update(const struct request *r, const json_t *before, json_t *now, c
         json_t *whole CLEANUP_JSON =
             mine ? json_deep_copy(json_object_get(mine, "fieldsV1")) : json_object();
         json_object_update_recursive(whole, set);
-        set_entry(managed, r, "Update", sub, whole);
+        set_entry(managed, r, "Update", sub, whole, true);
     }
     prune(now);
 }
@@ -146,7 +148,7 @@ void manage_apply(const struct request *r, const json_t *before, json_t *now, js
     json_t *managed = managed_of(now);
     struct taking others = {managed, entry_of(managed, r->manager, "Apply", sub)};
     fields_each(touched, take, &others);
-    set_entry(managed, r, "Apply", sub, set);
+    set_entry(managed, r, "Apply", sub, set, json_object_size(touched) > 0);
     prune(now);
 }
 
@@ -344,7 +346,7 @@ static void claim_before_first_apply(const struct request *r, json_t *object)
     struct request other = *r;
     other.manager = "before-first-apply";
     if (json_array_size(managed) == 0)
-        set_entry(managed, &other, "Update", NULL, set);
+        set_entry(managed, &other, "Update", NULL, set, true);
     prune(object);
 }
 

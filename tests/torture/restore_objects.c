@@ -358,6 +358,67 @@ static void an_engine_may_take_it_back(void **state)
     close_world(&w);
 }
 
+/* ---- written anew once it was back ---- */
+
+#define BY_HAND(fields)                                                                            \
+    "'managedFields':[{'manager':'hand','operation':'Update','apiVersion':'v1','time':"            \
+    "'2026-01-01T00:00:00Z','fieldsType':'FieldsV1','fieldsV1':" fields "}]"
+
+static struct world handmade_world(void)
+{
+    static const struct file files[] = {
+        {"/resources/configmaps/namespaces/shop/leader.json",
+         "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'leader','namespace':'shop',"
+         "'uid':'u-1'," BY_HAND("{'f:data':{'f:at':{},'f:key':{}}}") "},'data':{'at':'then',"
+                                                                     "'key':'k'}}"},
+        {SECRET_FILE("mail"),
+         "{'apiVersion':'v1','kind':'Secret','metadata':{'name':'mail','namespace':'shop',"
+         "'uid':'u-2'," BY_HAND("{'f:data':{'f:key':{}}}") "},'type':'Opaque','data':{'key':"
+                                                           "'dGhlbg=='}}"},
+        {"/residue/configmaps/namespaces/shop/level.json",
+         "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'level','namespace':'shop',"
+         "'uid':'u-3'," BY_HAND("{'f:data':{'f:level':{}}}") "},'data':{'level':'live'}}"},
+    };
+    return open_world(
+        "{'apiVersion':'v1','kind':'ConfigMap','metadata':{'name':'level',"
+        "'namespace':'shop','uid':'u-4'," BY_HAND("{'f:data':{'.':{}}}") "},'data':{}}",
+        "{'objects':[" ROW("", "ConfigMap", "leader", "manual", "normal") "," ROW(
+            "", "Secret", "mail", "secret", "normal") "," ROW("", "ConfigMap", "level", "residue",
+                                                              "normal") "]}",
+        files, ARRAY_LEN(files));
+}
+
+/* A leader's note, a level that its controller has turned: the application runs by then. */
+static void what_is_written_once_it_is_back_is_its_writers(void **state)
+{
+    (void)state;
+    struct world w = handmade_world();
+    json_decref(restore(&w, "Verify", "Verify"));
+    patch(&w, &KUBE_CONFIGMAP, "shop", "leader", "{'data':{'at':'now'}}", false);
+    patch(&w, &KUBE_CONFIGMAP, "shop", "level", "{'data':{'level':'turned'}}", false);
+    json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
+    assert_string_equal(json_text_at(end, "ConfigMap/shop/leader", "data", "at", NULL), "now");
+    assert_string_equal(json_text_at(end, "ConfigMap/shop/level", "data", "level", NULL), "turned");
+    close_world(&w);
+}
+
+static void what_is_missing_is_not(const struct kube_type *t, const char *name, const char *body)
+{
+    struct world w = handmade_world();
+    json_decref(restore(&w, "Verify", "Verify"));
+    patch(&w, t, "shop", name, body, false);
+    json_decref(restore(&w, NULL, "Held"));
+    close_world(&w);
+}
+
+static void what_is_missing_or_another_secret_is_held(void **state)
+{
+    (void)state;
+    what_is_missing_is_not(&KUBE_CONFIGMAP, "leader", "{'data':{'key':null}}");
+    what_is_missing_is_not(&KUBE_CONFIGMAP, "level", "{'data':{'level':null}}");
+    what_is_missing_is_not(&KUBE_SECRET, "mail", "{'data':{'key':'bm93'}}");
+}
+
 /* ---- another application's by now ---- */
 
 #define MARKED(name, uid, value)                                                                   \
@@ -444,6 +505,8 @@ int objects_tests(void)
         cmocka_unit_test(a_token_comes_back_empty_and_after_its_account),
         cmocka_unit_test(what_drifted_is_put_back_over_the_engine),
         cmocka_unit_test(an_engine_may_take_it_back),
+        cmocka_unit_test(what_is_written_once_it_is_back_is_its_writers),
+        cmocka_unit_test(what_is_missing_or_another_secret_is_held),
         cmocka_unit_test(what_another_application_has_taken_over_is_left),
         cmocka_unit_test(killed_anywhere_it_ends_the_same),
     };

@@ -339,6 +339,8 @@ int main(int argc, char **argv)
 {
     if (argc == 4 && streq(argv[1], "drive"))
         return driver_run(argv[2], argv[3], NULL);
+    if (argc == 2)
+        cmocka_set_test_filter(argv[1]); /* one test, for who looks for a mistake */
     self = "/proc/self/exe";
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(flux_ends_done),

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include "core/clock.h"
 #include "kube/client.h"
 #include "reconciler/restore/fields.h"
 #include "reconciler/restore/prepare.h"
@@ -367,6 +368,34 @@ static void knows_who_declares(void **state)
     assert_false(fields_owned(managed, engines, b_key));
 }
 
+#define TIMED(manager, time, more)                                                                 \
+    "{\"manager\":\"" manager "\",\"operation\":\"Update\",\"time\":\"" time "\"," more            \
+    "\"fieldsV1\":{\"f:data\":{\".\":{},\"f:a\":{}}}}"
+
+static void knows_who_has_written_since(void **state)
+{
+    (void)state;
+    static const char *const before[] = {
+        "",
+        "[]",
+        "null",
+        "[" TIMED("person", "2026-03-01T11:59:59Z", "") "]",
+        "[" TIMED("gleaner", "2026-03-01T13:00:00Z", "") "]",
+        "[" TIMED("unknown", "2026-03-01T13:00:00Z", "") "]",
+        "[" TIMED("person", "2026-03-01T13:00:00Z", "\"subresource\":\"status\",") "]",
+        "[" TIMED("person", "tomorrow", "") "]",
+        "[" ENTRY("person", "Update", "{\"f:data\":{}}") "]"};
+    const char *const a_key[] = {"data", "a", NULL}, *const b_key[] = {"data", "b", NULL};
+    int64_t noon;
+    assert_true(clock_parse(STR("2026-03-01T12:00:00Z"), &noon));
+    for (size_t i = 0; i < ARRAY_LEN(before); i++)
+        assert_null(fields_written_since(str_of(before[i]), noon, a_key).p);
+    str now = str_of("[" TIMED("early", "2026-03-01T11:00:00Z",
+                               "") "," TIMED("person", "2026-03-01T12:00:00Z", "") "]");
+    assert_true(str_is(fields_written_since(now, noon, a_key), "\"person\""));
+    assert_null(fields_written_since(now, noon, b_key).p);
+}
+
 /* ---- Jobs ---- */
 
 static const char job[] =
@@ -430,6 +459,7 @@ int main(void)
         cmocka_unit_test(the_heir_gets_what_nobody_claims),
         cmocka_unit_test(the_heir_keeps_what_it_has),
         cmocka_unit_test(knows_who_declares),
+        cmocka_unit_test(knows_who_has_written_since),
         cmocka_unit_test(finished_jobs_do_not_run),
         cmocka_unit_test(unfinished_jobs_are_told_apart),
     };
