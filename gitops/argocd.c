@@ -270,6 +270,19 @@ static int argocd_quiet(struct kube *k, struct arena *a, const struct applicatio
     return 0;
 }
 
+static int argocd_look_again(struct kube *k, struct arena *a, const struct application *app,
+                             struct err *err)
+{
+    struct kube_object o;
+    struct hold h;
+    if (held_object(k, a, app, &o, &h, err) < 0)
+        return -1;
+    json_t *body CLEANUP_JSON =
+        json_pack("{s:{s:s,s:s,s:{s:s}}}", "metadata", "uid", o.uid, "resourceVersion",
+                  o.resource_version, "annotations", REFRESH, "normal");
+    return patch(k, a, app, KUBE_PATCH_MERGE, body, false, &o, err);
+}
+
 static int argocd_mark_cleared(struct kube *k, struct arena *a, const struct application *app,
                                struct err *err)
 {
@@ -462,6 +475,7 @@ const struct engine engine_argocd = {
     .may_hold = argocd_may_hold,
     .hold = argocd_hold,
     .quiet = argocd_quiet,
+    .look_again = argocd_look_again,
     .mark_cleared = argocd_mark_cleared,
     .resume = argocd_resume,
     .settled = argocd_settled,

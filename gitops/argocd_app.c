@@ -51,6 +51,13 @@ int argocd_of(struct arena *a, const struct kube_type *t, const struct kube_obje
     return 0;
 }
 
+/* Also while it is held. */
+static bool prunes_by_itself(const struct application *app)
+{
+    return !app->suspended &&
+           raw_true(raw_at(app->object.raw, "spec", "syncPolicy", "automated", "prune", NULL));
+}
+
 int argocd_books(struct kube *k, struct arena *a, const struct application *app, book_fn *each,
                  void *ctx, struct err *err)
 {
@@ -71,9 +78,11 @@ int argocd_books(struct kube *k, struct arena *a, const struct application *app,
                                .kind = kind,
                                .ns = text_or_empty(raw_text(a, r, "namespace", NULL)),
                                .name = name};
+        bool dropped = raw_true(raw_get(r, "requiresPruning"));
+        e.prunes = dropped && prunes_by_itself(app);
         if (raw_true(raw_get(r, "hook")))
             e.seed = "Argo CD hook: run at a sync, not held";
-        else if (raw_true(raw_get(r, "requiresPruning")))
+        else if (dropped)
             e.seed = "Argo CD would prune it: Git does not hold it (any more)";
         else if (!raw_get(r, "status").p)
             e.seed = "Argo CD lists it without comparing it with Git";

@@ -57,6 +57,9 @@ struct book_entry {
      * ssa: Ignore, reconcile: disabled. Git is only its seed; live content is not declared. */
     const char *seed; /* the reason, or NULL */
     str manifest;     /* the declared object as JSON (Helm), or absent */
+    /* The engine deletes it at its next sync, without being asked: Git does not hold it (any more).
+     * Not if the object itself says no: argocd_keeps. */
+    bool prunes;
 };
 
 typedef int book_fn(void *ctx, const struct book_entry *e, struct err *err);
@@ -108,6 +111,11 @@ struct engine {
      * 256 bytes) says what is still missing. ERR_REFUSED if it will never be quiet by itself. */
     int (*quiet)(struct kube *k, struct arena *a, const struct application *app, bool *ret_quiet,
                  char *why, size_t why_n, struct err *err);
+
+    /* Asks the engine, held as it is, to compare the cluster with Git once more; `quiet` tells when
+     * it has. NULL for an engine that does nothing while it is held. */
+    int (*look_again)(struct kube *k, struct arena *a, const struct application *app,
+                      struct err *err);
 
     /* Rewrites the marker's state to "cleared". */
     int (*mark_cleared)(struct kube *k, struct arena *a, const struct application *app,

@@ -17,6 +17,17 @@ const char *argocd_tracked_by(struct arena *a, const struct kube_object *o)
                                             : NULL;
 }
 
+bool argocd_keeps(struct arena *a, const struct kube_object *o)
+{
+    const char *options = kube_annotation(a, o, "argocd.argoproj.io/sync-options");
+    for (str rest = str_of(options ? options : ""); rest.n > 0;) {
+        str option = str_trim(str_cut(&rest, ','));
+        if (str_is(option, "Prune=false") || str_is(option, "Prune=confirm"))
+            return true;
+    }
+    return false;
+}
+
 /* That of Applications in Argo CD's own namespace is the name alone, which one in another namespace
  * may have as well. */
 static bool argocd_marks(struct arena *a, const struct application *app,

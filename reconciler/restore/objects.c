@@ -1,4 +1,4 @@
-/* Objects, Recreate, Preflight, Residue: what Git does not hold, then what the engine would not
+/* Objects, Recreate, Residue: what Git does not hold, then what the engine would not
  * bring back by itself. */
 #include "core/map.h"
 #include "reconciler/reach.h"
@@ -168,39 +168,6 @@ int restore_recreate(struct restore *r, struct err *err)
     if (restore_residue_pass(r, false, err) < 0)
         return -1;
     return restore_start_workloads(r, err);
-}
-
-/* ---- Preflight ---- */
-
-/* The engine's next write of a claim, tried without effect: a claim that it would refuse (or, with
- * `force`, delete) is found here and not by the engine. */
-static int on_rehearsal(void *ctx, const struct book_entry *e, struct err *err)
-{
-    struct chart *c = ctx;
-    struct restore *r = c->r;
-    if (e->seed || !e->manifest.p || !streq(e->kind, "PersistentVolumeClaim"))
-        return 0;
-    struct kube_write how = {.dry_run = true, .force = true};
-    struct err why;
-    const char *ns = *e->ns ? e->ns : c->app->content_ns;
-    if (kube_apply(r->cx->kube, r->a, &KUBE_PVC, ns, e->name, e->manifest, &how, NULL, &why) < 0)
-        return err_set(err, why.kind == ERR_INVALID ? ERR_REFUSED : why.kind,
-                       "the engine's next write of claim %s would fail: %s", e->name, why.msg);
-    return 0;
-}
-
-int restore_preflight(struct restore *r, struct err *err)
-{
-    for (size_t i = 0; i < restore_hold_count(r); i++) {
-        struct application app;
-        bool gone = false;
-        if (restore_hold_read(r, i, &app, &gone, err) < 0)
-            return -1;
-        struct chart c = {.r = r, .app = &app};
-        if (!gone && app.engine->books(r->cx->kube, r->a, &app, on_rehearsal, &c, err) < 0)
-            return err_wrap(err, "%s", restore_hold_name(r, i));
-    }
-    return STEP_NEXT;
 }
 
 /* ---- Residue ---- */

@@ -275,9 +275,74 @@ static void verify_misses_a_key(void **state)
     verify_turns_red(&KUBE_CONFIGMAP, "tuned", "{\"data\":{\"b\":\"other\"}}", "data.b");
 }
 
+/* ---- Git has dropped it ---- */
+
+#define RESOURCE(group, kind, name, more)                                                          \
+    "{\"group\":\"" group "\",\"version\":\"v1\",\"kind\":\"" kind                                 \
+    "\",\"namespace\":\"shop\",\"name\":\"" name "\"," more "}"
+#define SYNCED "\"status\":\"Synced\""
+#define DROPPED "\"status\":\"OutOfSync\",\"requiresPruning\":true"
+
+static struct fake_child *dropped(struct scenario *s, const char *resource, const char *automated)
+{
+    *s = (struct scenario){.target = TARGET_APPLICATION, .backup_ends = "Completed"};
+    scenario_open(s);
+    struct fake_child *fake = scenario_start(s, NULL);
+    char *policy CLEANUP(free_p) =
+        xasprintf("{\"spec\":{\"syncPolicy\":{\"automated\":%s}}}", automated);
+    patch(fake, &KUBE_APPLICATION, "argocd", "shop", policy, false);
+    drive(fake, s, "Preflight");
+    char *body CLEANUP(free_p) = xasprintf(
+        "{\"status\":{\"resources\":[" RESOURCE("apps", "StatefulSet", "shop", SYNCED) ",%s]}}",
+        resource);
+    patch(fake, &KUBE_APPLICATION, "argocd", "shop", body, false);
+    drive(fake, s, NULL);
+    return fake;
+}
+
+static void what_argocd_would_prune_is_not_given_back(void **state)
+{
+    (void)state;
+    static const char claim[] = RESOURCE("", "PersistentVolumeClaim", "data-shop-0", DROPPED);
+    struct scenario s;
+    struct fake_child *fake = dropped(&s, claim, "{\"prune\":true}");
+    assert_in(fake, "Held");
+    assert_at(fake, "Application/argocd/shop", "spec", "syncPolicy", "automated",
+              "{\"prune\": true, \"selfHeal\": true, \"enabled\": false}");
+    patch(fake, &KUBE_PVC, "shop", "data-shop-0",
+          "{\"metadata\":{\"annotations\":{\"argocd.argoproj.io/sync-options\":\"PruneLast=true, "
+          "Prune=false\"}}}",
+          false);
+    ask(fake, "resume");
+    drive(fake, &s, NULL);
+    assert_in(fake, "Done");
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
+static void what_else_it_would_prune_is_its_own_business(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {RESOURCE("", "ConfigMap", "another", DROPPED), "{\"prune\":true}"},
+        {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", DROPPED), "{\"prune\":false}"},
+        {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", DROPPED),
+         "{\"prune\":true,\"enabled\":false}"},
+        {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", SYNCED), "{\"prune\":true}"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct scenario s;
+        struct fake_child *fake = dropped(&s, rows[i][0], rows[i][1]);
+        assert_in(fake, "Done");
+        fake_stop(fake);
+        scenario_close(&s);
+    }
+}
+
 int people_tests(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_argocd_would_prune_is_not_given_back),
+        cmocka_unit_test(what_else_it_would_prune_is_its_own_business),
         cmocka_unit_test(a_foreign_pod_stops_it_and_resume_goes_on),
         cmocka_unit_test(abandon_gives_everything_back),
         cmocka_unit_test(deleted_after_clear_it_stays_held),

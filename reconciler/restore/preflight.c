@@ -1,0 +1,118 @@
+/* Preflight: what the engine will do next, asked and tried while it is still held. */
+#include "gitops/marks.h"
+#include "reconciler/restore/restore.h"
+#include "reconciler/restore/write.h"
+
+struct rehearsal {
+    struct restore *r;
+    const struct application *app;
+    struct restore_area back; /* the objects of the backup */
+};
+
+/* The engine's next write of a claim, tried without effect: a claim that it would refuse (or, with
+ * `force`, delete) is found here and not by the engine. */
+static int try_claim(struct rehearsal *h, const struct book_entry *e, struct err *err)
+{
+    struct restore *r = h->r;
+    struct kube_write how = {.dry_run = true, .force = true};
+    struct err why;
+    const char *ns = *e->ns ? e->ns : h->app->content_ns;
+    if (kube_apply(r->cx->kube, r->a, &KUBE_PVC, ns, e->name, e->manifest, &how, NULL, &why) < 0)
+        return err_set(err, why.kind == ERR_INVALID ? ERR_REFUSED : why.kind,
+                       "the engine's next write of claim %s would fail: %s", e->name, why.msg);
+    return 0;
+}
+
+static const struct item *item_of(struct rehearsal *h, const struct book_entry *e,
+                                  const struct kube_type **ret_type)
+{
+    for (size_t i = 0; i < h->back.n; i++) {
+        const struct item *it = &h->back.items[i];
+        const struct kube_type *t = restore_type_of(h->back.types, it);
+        const char *ns = *e->ns || !*it->ns ? e->ns : h->app->content_ns;
+        *ret_type = t;
+        if (t && streq(it->group, e->group) && streq(t->kind, e->kind) &&
+            streq(it->name, e->name) && streq(it->ns, ns) && !restore_skips(it))
+            return it;
+    }
+    return NULL;
+}
+
+/* What the engine would delete is none of our business, unless we have just brought it back. */
+static int refuse_prune(struct rehearsal *h, const struct book_entry *e, struct err *err)
+{
+    struct restore *r = h->r;
+    const struct kube_type *t;
+    const struct item *it = item_of(h, e, &t);
+    struct kube_object live;
+    bool there;
+    if (!it)
+        return 0;
+    if (write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
+        return -1;
+    if (!there || argocd_keeps(r->a, &live))
+        return 0;
+    return err_set(err, ERR_REFUSED,
+                   "Git does not hold %s %s%s%s (any more), and the engine would delete it at its "
+                   "next sync, with what was just restored. Bring it back in Git, or annotate it "
+                   "with argocd.argoproj.io/sync-options=Prune=false",
+                   t->kind, it->ns, *it->ns ? "/" : "", it->name);
+}
+
+static int on_rehearsal(void *ctx, const struct book_entry *e, struct err *err)
+{
+    if (e->prunes)
+        return refuse_prune(ctx, e, err);
+    if (e->seed || !e->manifest.p || !streq(e->kind, "PersistentVolumeClaim"))
+        return 0;
+    return try_claim(ctx, e, err);
+}
+
+/* Its books are of the time before it was held. The cursor says that it was asked. */
+static int ask_to_look_again(struct restore *r, struct err *err)
+{
+    for (size_t i = 0; i < restore_hold_count(r); i++) {
+        struct application app;
+        bool gone = false;
+        if (restore_hold_read(r, i, &app, &gone, err) < 0)
+            return -1;
+        if (gone || !app.engine->look_again)
+            continue;
+        if (app.engine->look_again(r->cx->kube, r->a, &app, err) < 0)
+            return err_wrap(err, "%s", restore_hold_name(r, i));
+        status_set(&r->st, "cursor", json_integer(1));
+    }
+    return 0;
+}
+
+/* STEP_NEXT: the books are of now. */
+static int look_again(struct restore *r, struct err *err)
+{
+    if (json_object_get(r->st.now, "cursor"))
+        return restore_quiet(r, err);
+    if (ask_to_look_again(r, err) < 0)
+        return -1;
+    r->wait_ms = 300;
+    return json_object_get(r->st.now, "cursor") ? restore_wait(r, "asking the engine to compare")
+                                                : STEP_NEXT;
+}
+
+int restore_preflight(struct restore *r, struct err *err)
+{
+    int rc = look_again(r, err);
+    if (rc != STEP_NEXT)
+        return rc;
+    struct rehearsal h = {.r = r};
+    if (restore_open_area(r, SNAPSHOT_RESOURCES, &h.back, err) < 0)
+        return -1;
+    for (size_t i = 0; i < restore_hold_count(r); i++) {
+        struct application app;
+        bool gone = false;
+        if (restore_hold_read(r, i, &app, &gone, err) < 0)
+            return -1;
+        h.app = &app;
+        if (!gone && app.engine->books(r->cx->kube, r->a, &app, on_rehearsal, &h, err) < 0)
+            return err_wrap(err, "%s", restore_hold_name(r, i));
+    }
+    return STEP_NEXT;
+}
