@@ -19,8 +19,8 @@ bool application_marks(struct arena *a, const struct application *app, const str
  * <namespace>_<name> for Applications outside Argo CD's own namespace (no name has a '_'). */
 const char *argocd_tracked_by(struct arena *a, const struct kube_object *o);
 
-/* True if the object itself keeps Argo CD from deleting it unasked: the sync options Prune=false and
- * Prune=confirm. Source: Argo CD docs/user-guide/sync-options.md. */
+/* True if the object itself keeps Argo CD from deleting it unasked: the sync options Prune=false
+ * and Prune=confirm. Source: Argo CD docs/user-guide/sync-options.md. */
 bool argocd_keeps(struct arena *a, const struct kube_object *o);
 
 #endif

@@ -272,7 +272,7 @@ static void verify_misses_a_key(void **state)
 {
     (void)state;
     verify_turns_red(&KUBE_SECRET, "app", "{\"data\":{\"added\":null}}", "data.added");
-    verify_turns_red(&KUBE_CONFIGMAP, "tuned", "{\"data\":{\"b\":\"other\"}}", "data.b");
+    verify_turns_red(&KUBE_CONFIGMAP, "tuned", "{\"data\":{\"b\":null}}", "data.b");
 }
 
 /* ---- Git has dropped it ---- */
