@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
+#include "cli/terminal.h"
 #include "gateway/gateway.h"
 #include "mover/mover.h"
 #include "reconciler/manager.h"
@@ -58,6 +59,7 @@ static const char *program_name(const char *path)
 int main(int argc, char **argv)
 {
     cli_program = program_name(argc > 0 ? argv[0] : "");
+    terminal_guard();
     signal(SIGPIPE,
            SIG_IGN); /* a worker or a connection that ends early is an error, not our end */
     if (argc < 2) {

@@ -1,4 +1,5 @@
 #include "cli/progress.h"
+#include "cli/terminal.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -43,17 +44,18 @@ int progress_show(void *ctx, const char *what, uint64_t done, uint64_t total, st
         return 0;
     last_ms = now;
     shown = true;
+    terminal_clear_line();
     if (total)
-        fprintf(stderr, "\r\033[K%s: %llu of %llu (%u%%)", what, (unsigned long long)done,
+        fprintf(stderr, "%s: %llu of %llu (%u%%)", what, (unsigned long long)done,
                 (unsigned long long)total, (unsigned)(done * 100 / total));
     else
-        fprintf(stderr, "\r\033[K%s: %llu", what, (unsigned long long)done);
+        fprintf(stderr, "%s: %llu", what, (unsigned long long)done);
     return 0;
 }
 
 void progress_clear(void)
 {
     if (shown)
-        fprintf(stderr, "\r\033[K");
+        terminal_clear_line();
     shown = false;
 }

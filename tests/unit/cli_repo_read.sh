@@ -49,6 +49,20 @@ restic backup -q --host beta "$work/tree/a" "$work/tree/new"
 first=$(restic snapshots --json | jq -r '.[0].id') second=$(restic snapshots --json | jq -r '.[1].id')
 root=$work/tree
 
+# ---- names that are meant for a terminal
+mkdir named
+touch "named/"$'clear\e[2J\x7f\xc2\x9bm\tend'
+restic backup -q --host gamma "$work/named"
+on_terminal() { script -qc "$1" /dev/null </dev/null | tr -d '\r'; }
+"$gleaner" repo ls -q latest >"$work/piped" 2>&1 || fail "ls: $(cat "$work/piped")"
+grep -qF $'clear\e[2J' "$work/piped" || fail "a pipe does not get the name as it is: $(cat -v "$work/piped")"
+on_terminal "$gleaner repo ls -q latest" >"$work/shown"
+grep -qF 'clear\x1b[2J\x7f\xc2\x9bm'$'\tend' "$work/shown" || fail "a terminal gets: $(cat -v "$work/shown")"
+! grep -qP '[\x00-\x08\x0b-\x1f\x7f]' "$work/shown" || fail "a terminal gets control characters: $(cat -v "$work/shown")"
+on_terminal "$gleaner repo ls -q '"$'no\e[2Jsuch'"'" >"$work/shown"
+grep -qF 'no\x1b[2Jsuch' "$work/shown" || fail "an error shows: $(cat -v "$work/shown")"
+restic forget -q latest
+
 # ---- snapshots
 export TZ=UTC
 both snapshots 'jq -S "sort_by(.time)"' snapshots --json
