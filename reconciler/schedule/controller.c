@@ -6,61 +6,20 @@
 #include "core/log.h"
 #include "reconciler/protect/protect.h"
 #include "reconciler/schedule/cron.h"
+#include "reconciler/schedule/history.h"
 #include "reconciler/schedule/policy.h"
 #include "reconciler/status.h"
 #include "reconciler/store/known.h"
 
-enum { LABEL_MAX = 63, LOOK_MS = 10000, END_MS = 60000, LATEST_MS = 3600000, SKEW_MS = 60000 };
+enum { LOOK_MS = 10000, END_MS = 60000, LATEST_MS = 3600000, SKEW_MS = 60000 };
 
 /* ---- its Backups ---- */
-
-static bool stalled(str raw)
-{
-    struct raw_iter it = raw_iter(raw_at(raw, "status", "conditions", NULL));
-    str key, c;
-    while (raw_next(&it, &key, &c))
-        if (raw_is(raw_get(c, "type"), "Stalled") && raw_is(raw_get(c, "status"), "True"))
-            return true;
-    return false;
-}
-
-enum ending { RUNS, COMPLETED, PARTIAL, FAILED };
-
-static enum ending ending_of(struct arena *a, str raw)
-{
-    const char *phase = raw_text(a, raw, "status", "phase", NULL);
-    if (streq(phase, "Completed"))
-        return COMPLETED;
-    if (streq(phase, "PartiallyFailed"))
-        return PARTIAL;
-    /* One that was refused for its spec has never begun, and has no phase. */
-    return streq(phase, "Failed") || (!phase && stalled(raw)) ? FAILED : RUNS;
-}
-
-struct running {
-    const char *schedule;
-    const char *name; /* of an unfinished Backup of this Schedule, or NULL */
-    struct arena *a;
-};
-
-static int find_running(void *ctx, const struct kube_object *o, struct err *err)
-{
-    (void)err;
-    struct running *r = ctx;
-    const char *whole = kube_annotation(r->a, o, BACKUP_SCHEDULE_ANNOTATION);
-    /* What was made for a snapshot runs nowhere, whatever its status lacks. */
-    if (kube_annotation(r->a, o, BACKUP_UID_ANNOTATION) || (whole && !streq(whole, r->schedule)))
-        return 0;
-    if (ending_of(r->a, o->raw) == RUNS)
-        r->name = arena_strdup(r->a, o->name);
-    return 0;
-}
 
 /* The Backup that was made last, as far as it is still there. */
 struct last {
     const char *name; /* NULL: none */
     const char *message;
-    enum ending ending;
+    enum backup_ending ending;
 };
 
 static int read_last(struct context *cx, struct arena *a, struct status *s, struct last *ret,
@@ -75,23 +34,14 @@ static int read_last(struct context *cx, struct arena *a, struct status *s, stru
         return err->kind == ERR_NOT_FOUND ? 0 : -1;
     *ret = (struct last){.name = arena_strdup(a, name),
                          .message = arena_strdup(a, status_message(&b, "Ready")),
-                         .ending = ending_of(a, b.object.raw)};
+                         .ending = backup_ending_of(a, b.object.raw)};
     /* Made for a snapshot that cannot be read: nobody knows, and it runs nowhere. */
-    if (ret->ending == RUNS && kube_annotation(a, &b.object, BACKUP_UID_ANNOTATION))
+    if (ret->ending == BACKUP_RUNS && kube_annotation(a, &b.object, BACKUP_UID_ANNOTATION))
         *ret = (struct last){0};
     const char *time = status_text(&b, "completionTime");
-    if (ret->ending == COMPLETED && *time)
+    if (ret->ending == BACKUP_COMPLETED && *time)
         status_set(s, "lastSuccessfulTime", json_string(time));
     return 0;
-}
-
-/* The first `max` characters of a name, without what no label and no name may end in. */
-static str cut_name(const char *name, size_t max)
-{
-    size_t n = MIN(strlen(name), max);
-    while (n > 0 && strchr("-.", name[n - 1]))
-        n--;
-    return (str){name, n};
 }
 
 static str backup_body(struct arena *a, const struct status *s, const char *name)
@@ -102,7 +52,7 @@ static str backup_body(struct arena *a, const struct status *s, const char *name
         "{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Backup\",\"metadata\":{\"name\":");
     raw_add_string(&body, str_of(name));
     buf_puts(&body, ",\"labels\":{\"" BACKUP_SCHEDULE_ANNOTATION "\":");
-    raw_add_string(&body, cut_name(s->object.name, LABEL_MAX));
+    raw_add_string(&body, schedule_cut_name(s->object.name, SCHEDULE_LABEL_MAX));
     /* Labels are short; the annotation names it whole. */
     buf_puts(&body, "},\"annotations\":{\"" BACKUP_SCHEDULE_ANNOTATION "\":");
     raw_add_string(&body, str_of(s->object.name));
@@ -143,7 +93,8 @@ static int create_backup(struct context *cx, struct arena *a, const struct statu
     strftime(stamp, sizeof stamp, "%Y%m%d%H%M", &tm);
     /* The name follows from the time: a controller that died after this call does not make another.
      */
-    const char *name = arena_printf(a, "%.*s-%s", STR_FMT(cut_name(s->object.name, 200)), stamp);
+    const char *name =
+        arena_printf(a, "%.*s-%s", STR_FMT(schedule_cut_name(s->object.name, 200)), stamp);
     if (create_as(cx, a, s, name, at_ms, &early, err) < 0)
         return -1;
     if (early) {
@@ -195,15 +146,15 @@ static void times(const struct cron *c, int64_t from, int64_t *ret_due, int64_t 
 /* What Ready says between two times. How the last one ended stays until the next one has. */
 static void say_scheduled(struct status *s, const struct last *last)
 {
-    bool bad = last->ending == PARTIAL || last->ending == FAILED;
-    bool runs = last->name && last->ending == RUNS;
+    bool bad = last->ending == BACKUP_PARTIAL || last->ending == BACKUP_FAILED;
+    bool runs = last->name && last->ending == BACKUP_RUNS;
     if (runs && streq(status_reason(s, "Ready"), "LastBackupFailed")) {
         char *before CLEANUP(free_p) = xstrdup(status_message(s, "Ready"));
         status_ready(s, "LastBackupFailed", "%s", before);
     } else if (bad) {
         status_ready(s, "LastBackupFailed",
                      "the next Backup is made at its time; Backup %s %s: %.500s", last->name,
-                     last->ending == FAILED ? "failed" : "is not complete", last->message);
+                     last->ending == BACKUP_FAILED ? "failed" : "is not complete", last->message);
     } else {
         status_ready(s, "Scheduled", "the next Backup is made at its time");
     }
@@ -213,24 +164,23 @@ static void say_scheduled(struct status *s, const struct last *last)
 static int make_due(struct context *cx, struct arena *a, struct status *s, int64_t due,
                     struct last *last, const char **ret_running, struct err *err)
 {
-    struct running r = {.schedule = s->object.name, .a = a};
-    str label = cut_name(s->object.name, LABEL_MAX);
-    struct kube_list only = {
-        .ns = s->object.ns,
-        .label_selector = arena_printf(a, BACKUP_SCHEDULE_ANNOTATION "=%.*s", STR_FMT(label))};
-    if (kube_list(cx->kube, &KUBE_BACKUP, &only, find_running, &r, NULL, err) < 0)
+    struct history h CLEANUP(history_free);
+    struct err why;
+    if (history_read(cx, a, &s->object, &h, err) < 0)
         return -1;
-    *ret_running = r.name;
-    if (r.name)
+    *ret_running = h.running;
+    if (h.running)
         return 0;
     const char *name;
     if (create_backup(cx, a, s, due, &name, err) < 0)
         return -1;
+    if (history_trim(cx, &s->object, &h, &why) < 0)
+        log_err("failed Backups were not taken away", &why, "schedule", s->object.name);
     status_set(s, "lastBackup", json_string(name));
     /* Not the missed time itself: behind it lie the other missed ones. */
     set_time(s, "lastScheduleTime", MAX(due, clock_wall_ms()));
     say_scheduled(s, last);
-    *last = (struct last){.name = name, .ending = RUNS};
+    *last = (struct last){.name = name, .ending = BACKUP_RUNS};
     return 0;
 }
 
@@ -258,7 +208,7 @@ static int run(struct context *cx, struct arena *a, struct status *s, const stru
         return 0;
     }
     say_scheduled(s, &last);
-    int64_t latest = last.name && last.ending == RUNS ? END_MS : LATEST_MS;
+    int64_t latest = last.name && last.ending == BACKUP_RUNS ? END_MS : LATEST_MS;
     *ret = (struct outcome){OUTCOME_AFTER,
                             (unsigned)MIN(MAX(next - clock_wall_ms(), 0) + 100, latest)};
     return 0;

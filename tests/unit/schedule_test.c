@@ -107,6 +107,51 @@ static void what_does_not_run_does_not_block(void **state)
     }
 }
 
+static bool backup_there(struct bench *b, const char *name)
+{
+    struct kube_object o;
+    struct err err;
+    return kube_get(b->kube, b->a, &KUBE_BACKUP, GLEANER_NS, name, &o, &err) == 0;
+}
+
+static void failed(struct bench *b, const char *name, const char *made, const char *more,
+                   const char *status)
+{
+    post(b,
+         arena_printf(b->a,
+                      "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{'name':"
+                      "'%s','namespace':'" GLEANER_NS "','creationTimestamp':'2026-03-01T%s:00Z',"
+                      "'labels':{'gleaner.dev/schedule':'s'},'annotations':{%s}},'status':%s}]",
+                      name, made, more, status));
+}
+
+static void old_failures_are_taken_away(void **state)
+{
+    (void)state;
+    static const char refused[] =
+        "{'conditions':[{'type':'Stalled','status':'True','reason':'InvalidTTL'}]}";
+    struct bench b;
+    up(&b);
+    schedule(&b, "s", "");
+    failed(&b, "f5", "05:00", "", "{'phase':'Failed'}");
+    failed(&b, "f3", "03:00", "", refused);
+    failed(&b, "f4", "04:00", "", "{'phase':'Failed'}");
+    failed(&b, "f2", "02:00", "", "{'phase':'Failed'}");
+    failed(&b, "stored", "01:00", "", "{'phase':'Failed','snapshot':'abc'}");
+    failed(&b, "partial", "01:00", "", "{'phase':'PartiallyFailed'}");
+    failed(&b, "completed", "01:00", "", "{'phase':'Completed'}");
+    failed(&b, "another", "01:00", "'gleaner.dev/schedule':'another'", "{'phase':'Failed'}");
+    turn_well(&b, "s");
+    static const char *const stay[] = {"f5",      "f4",        "f3",     "stored",
+                                       "partial", "completed", "another"};
+    for (size_t i = 0; i < ARRAY_LEN(stay); i++)
+        if (!backup_there(&b, stay[i]))
+            fail_msg("%s is gone", stay[i]);
+    assert_false(backup_there(&b, "f2"));
+    assert_int_equal(backups(&b), ARRAY_LEN(stay) + 1);
+    down(&b);
+}
+
 static void what_runs_is_waited_for(void **state)
 {
     (void)state;
@@ -245,6 +290,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_was_ahead),
         cmocka_unit_test(a_name_that_was_used_early),
         cmocka_unit_test(what_does_not_run_does_not_block),
+        cmocka_unit_test(old_failures_are_taken_away),
         cmocka_unit_test(what_runs_is_waited_for),
         cmocka_unit_test(a_refused_create_is_told),
         cmocka_unit_test(trouble_that_may_pass),
