@@ -20,6 +20,7 @@
 #include "reconciler/backup/backup.h"
 #include "reconciler/queue.h"
 #include "reconciler/store/keyring.h"
+#include "store/index.h"
 
 enum { SWEEP_MS = 300000, DISCOVERY_RETRY_MS = 5000 };
 
@@ -432,6 +433,22 @@ static enum log_level level_of(const char *text)
                                   : LOG_INFO;
 }
 
+/* Of the container, by its cgroup (v2, v1); 0: no bound is known. */
+static uint64_t memory_bound(void)
+{
+    static const char *const files[] = {"/sys/fs/cgroup/memory.max",
+                                        "/sys/fs/cgroup/memory/memory.limit_in_bytes"};
+    unsigned long long bytes = 0;
+    for (size_t i = 0; i < ARRAY_LEN(files) && bytes == 0; i++) {
+        FILE *f = fopen(files[i], "re");
+        if (f && fscanf(f, "%llu", &bytes) != 1)
+            bytes = 0; /* "max" */
+        if (f)
+            fclose(f);
+    }
+    return bytes;
+}
+
 int controller_main(int argc, char **argv)
 {
     static struct manager m;
@@ -456,6 +473,8 @@ int controller_main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 2);
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
+    /* The rest is for key derivation, objects and buffers. */
+    index_limit_memory(memory_bound() / 4 * 3);
     m.queue = queue_new();
     m.cx.program = own_path();
     m.cx.engine_namespaces = split_names(o.engine_namespaces);

@@ -3,6 +3,7 @@
 #include "store/idset.h"
 #include "store/limits.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* One copy of one blob. The type is the top bit of `pack`. */
@@ -16,6 +17,13 @@ struct entry {
 _Static_assert(sizeof(struct entry) == 48, "the memory budget counts 48 bytes for each blob");
 
 enum { SEGMENT_LOG2 = 12, SEGMENT = 1 << SEGMENT_LOG2, MIN_SLOTS = 1024 };
+
+/* Slots that lie in line before a free one is met. Of different ids, 7/8 full, a few thousand for
+ * as many as numbers reach; beyond that some id has thousands of copies, and each one more would
+ * cost more time than the one before. */
+enum { PROBES_MAX = 8192 };
+
+static atomic_size_t memory_all, memory_bound; /* of all indexes of the process */
 
 /* Entries lie in segments, so that growing copies nothing. The slots hold entry numbers plus one
  * (0: free), probed in line, at most 7/8 full. */
@@ -34,6 +42,7 @@ struct index {
     size_t pack_slots_n;
     uint32_t packs_stored;
     struct idset *known; /* of a lean index: its blobs of data */
+    size_t counted;      /* bytes of it in memory_all */
 };
 
 struct index *index_new(void)
@@ -58,7 +67,13 @@ void index_free(struct index *ix)
     free(ix->pack_slots);
     vec_free(&ix->packs);
     idset_free(ix->known);
+    atomic_fetch_sub(&memory_all, ix->counted);
     free(ix);
+}
+
+void index_limit_memory(size_t bytes)
+{
+    atomic_store(&memory_bound, bytes);
 }
 
 void index_make_lean(struct index *ix, size_t most)
@@ -94,12 +109,14 @@ static size_t hash_of(const struct index *ix, const struct store_id *id)
     return (size_t)(h ^ h >> 32);
 }
 
-static void put_slot(uint32_t *slots, size_t slots_n, size_t hash, uint32_t number)
+/* Gives how many slots it passed by. */
+static size_t put_slot(uint32_t *slots, size_t slots_n, size_t hash, uint32_t number)
 {
-    size_t at = hash & (slots_n - 1);
-    while (slots[at])
-        at = (at + 1) & (slots_n - 1);
-    slots[at] = number + 1;
+    size_t passed = 0;
+    while (slots[(hash + passed) & (slots_n - 1)])
+        passed++;
+    slots[(hash + passed) & (slots_n - 1)] = number + 1;
+    return passed;
 }
 
 static void grow_slots(struct index *ix)
@@ -111,12 +128,13 @@ static void grow_slots(struct index *ix)
         put_slot(ix->slots, ix->slots_n, hash_of(ix, &entry_at(ix, i)->id), i);
 }
 
-void index_add(struct index *ix, enum blob_type type, const struct store_id *id,
-               const struct index_place *place)
+/* Gives how many slots it passed by. */
+static size_t add(struct index *ix, enum blob_type type, const struct store_id *id,
+                  const struct index_place *place)
 {
     if (ix->known && type == BLOB_DATA) {
         idset_add(ix->known, id);
-        return;
+        return 0;
     }
     if ((ix->entries & (SEGMENT - 1)) == 0) {
         size_t segment = ix->entries >> SEGMENT_LOG2;
@@ -134,7 +152,13 @@ void index_add(struct index *ix, enum blob_type type, const struct store_id *id,
                                            .offset = place->offset,
                                            .length = place->length,
                                            .plain = place->plain};
-    put_slot(ix->slots, ix->slots_n, hash_of(ix, id), number);
+    return put_slot(ix->slots, ix->slots_n, hash_of(ix, id), number);
+}
+
+void index_add(struct index *ix, enum blob_type type, const struct store_id *id,
+               const struct index_place *place)
+{
+    (void)add(ix, type, id, place);
 }
 
 /* Finds the next entry from the cursor on (low bits: probes made so far). */
@@ -257,6 +281,24 @@ static bool has_copy(const struct index *ix, uint32_t pack, const struct pack_bl
     return false;
 }
 
+static int check_memory(struct index *ix, struct err *err)
+{
+    size_t own = index_memory(ix), bound = atomic_load(&memory_bound);
+    size_t all = atomic_fetch_add(&memory_all, own - ix->counted) + own - ix->counted;
+    ix->counted = own;
+    if (bound == 0 || all <= bound)
+        return 0;
+    if (own > bound)
+        return err_set(err, ERR_REFUSED,
+                       "the index of the repository needs more than the %zu MiB of memory that "
+                       "there are for it: give the process more",
+                       bound >> 20);
+    return err_set(err, ERR_BUSY,
+                   "the indexes of several repositories need more than the %zu MiB of memory that "
+                   "there are for them: it waits for the others",
+                   bound >> 20);
+}
+
 int index_add_pack(struct index *ix, const struct store_id *pack, const struct pack_blob *blobs,
                    const uint32_t *offsets, size_t n, struct err *err)
 {
@@ -271,9 +313,14 @@ int index_add_pack(struct index *ix, const struct store_id *pack, const struct p
     } else if (ix->packs.p[number].size != size) {
         ix->packs.p[number].conflict = true;
     }
-    for (size_t i = 0; i < n; i++)
-        if (!known || !has_copy(ix, number, &blobs[i], offsets[i]))
-            index_add(ix, blobs[i].type, &blobs[i].id,
-                      &(struct index_place){number, offsets[i], blobs[i].length, blobs[i].plain});
-    return 0;
+    for (size_t i = 0; i < n; i++) {
+        struct index_place place = {number, offsets[i], blobs[i].length, blobs[i].plain};
+        if (known && has_copy(ix, number, &blobs[i], offsets[i]))
+            continue;
+        if (add(ix, blobs[i].type, &blobs[i].id, &place) > PROBES_MAX)
+            return err_set(err, ERR_CORRUPT,
+                           "the index names thousands of places for one blob: no program has "
+                           "written that by itself; restic repair index makes it anew");
+    }
+    return check_memory(ix, err);
 }

@@ -59,7 +59,9 @@ void index_pack_stored(struct index *ix, uint32_t number, const struct store_id 
 void index_add(struct index *ix, enum blob_type type, const struct store_id *id,
                const struct index_place *place);
 
-/* Adds what an index file says of one pack. A pack that is known already adds only what is new. */
+/* Adds what an index file says of one pack. A pack that is known already adds only what is new.
+ * TOO_LARGE: more than numbers reach. CORRUPT: thousands of places for one blob. REFUSED: more
+ * memory than index_limit_memory allows; BUSY: together with the other indexes of this process. */
 int index_add_pack(struct index *ix, const struct store_id *pack, const struct pack_blob *blobs,
                    const uint32_t *offsets, size_t n, struct err *err) must_check;
 
@@ -71,6 +73,10 @@ bool index_find(const struct index *ix, enum blob_type type, const struct store_
 /* Copy number n (below index_blobs), as they were added; false if its pack was lost. */
 bool index_entry(const struct index *ix, uint32_t n, enum blob_type *ret_type,
                  struct store_id *ret_id, struct index_place *ret_place);
+
+/* How much memory all indexes of this process may take together, in bytes; 0, as at the start: no
+ * bound. It is looked at when a pack is added. */
+void index_limit_memory(size_t bytes);
 
 /* Entries, copies included; bytes of memory. */
 size_t index_blobs(const struct index *ix);

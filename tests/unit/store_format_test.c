@@ -487,6 +487,53 @@ static void test_index_memory(void **state)
     index_free(ix);
 }
 
+/* n blobs, a hundred in a pack; `one`: all of them the same. */
+static int add_blobs(struct index *ix, uint32_t first, uint32_t n, bool one, struct err *err)
+{
+    for (uint32_t offset = first; offset < first + n; offset++) {
+        struct pack_blob b = {.type = BLOB_DATA, .length = 100};
+        struct store_id pack = {{9}};
+        uint32_t k = offset / 100;
+        memcpy(pack.b + 4, &k, sizeof k);
+        if (!one)
+            sha256(&offset, sizeof offset, b.id.b);
+        if (index_add_pack(ix, &pack, &b, &offset, 1, err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static void test_index_of_one_blob(void **state)
+{
+    (void)state;
+    struct index *ix = index_new();
+    struct err err;
+    assert_int_equal(add_blobs(ix, 0, 5000, true, &err), 0);
+    assert_int_equal(add_blobs(ix, 5000, 5000, true, &err), -1);
+    assert_int_equal(err.kind, ERR_CORRUPT);
+    index_free(ix);
+}
+
+static void test_index_memory_is_shared(void **state)
+{
+    (void)state;
+    struct index *a = index_new(), *b = index_new();
+    struct err err;
+    index_limit_memory(3 << 20);
+    assert_int_equal(add_blobs(a, 0, 30000, false, &err), 0);
+    assert_int_equal(add_blobs(b, 0, 30000, false, &err), -1);
+    assert_int_equal(err.kind, ERR_BUSY);
+    index_free(b);
+    assert_int_equal(add_blobs(a, 30000, 10000, false, &err), 0);
+    assert_int_equal(add_blobs(a, 40000, 60000, false, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    index_free(a);
+    a = index_new();
+    assert_int_equal(add_blobs(a, 0, 30000, false, &err), 0);
+    index_free(a);
+    index_limit_memory(0);
+}
+
 /* ---- the small files ---- */
 
 static void test_config(void **state)
@@ -674,6 +721,8 @@ int main(void)
         cmocka_unit_test(test_pack_header),
         cmocka_unit_test(test_index_text),
         cmocka_unit_test(test_index_memory),
+        cmocka_unit_test(test_index_of_one_blob),
+        cmocka_unit_test(test_index_memory_is_shared),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_keyfile),
         cmocka_unit_test(test_snapshot_text),
