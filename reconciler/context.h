@@ -32,6 +32,7 @@ struct context {
     struct background *background; /* long work on stores; NULL in the CLI */
     unsigned sync_ms;              /* between two looks at what a store holds */
     unsigned lock_settle_ms;       /* of locks in repositories; 0: LOCK_SETTLE_MS */
+    size_t tree_memory;            /* of each repository: repository_options */
 };
 
 struct outcome {

@@ -473,8 +473,10 @@ int controller_main(int argc, char **argv)
     mallopt(M_ARENA_MAX, 2);
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
-    /* The rest is for key derivation, objects and buffers. */
-    index_limit_memory(memory_bound() / 4 * 3);
+    /* So that the index or the directories of one repository do not take the memory of all others;
+     * the rest is for key derivation, objects and buffers. */
+    index_limit_memory(memory_bound() / 2);
+    m.cx.tree_memory = memory_bound() / 8;
     m.queue = queue_new();
     m.cx.program = own_path();
     m.cx.engine_namespaces = split_names(o.engine_namespaces);

@@ -51,7 +51,7 @@ struct prune {
     struct prune_result result;
 
     struct lock *lock; /* the one that is held now, or NULL */
-    bool alone; /* nobody else had a lock when we began */
+    bool alone;        /* nobody else had a lock when we began */
 
     struct map *snapshots; /* ids of those that were walked */
     uint8_t *copies;       /* flags, by number in the index */

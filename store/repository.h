@@ -50,6 +50,9 @@ struct repository_options {
     /* With memory: the config is not read again. For whoever decides by nothing but files that are
      * listed now and sealed with the same key. */
     bool config_known;
+    /* Bytes: a tree that is larger is not loaded, and a walk does not go where the directories
+     * above are larger together (ERR_REFUSED); 0: no bound but STORE_BLOB_MAX for one. */
+    size_t tree_memory;
 };
 
 /* What a process may keep of a repository that it has opened, so that opening it again reads no key
@@ -83,6 +86,7 @@ void repository_close(struct repository *repo);
 DEFINE_CLEANUP(struct repository *, repository_close)
 
 struct backend *repository_backend(struct repository *repo);
+size_t repository_tree_memory(const struct repository *repo);        /* of the options */
 const struct store_id *repository_id(const struct repository *repo); /* the config's id */
 const struct store_id *
 repository_key_id(const struct repository *repo); /* the key file that opened */

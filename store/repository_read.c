@@ -182,6 +182,23 @@ static void shrink(struct work *w)
             buf_free(bufs[i]);
 }
 
+size_t repository_tree_memory(const struct repository *repo)
+{
+    return repo->options.tree_memory;
+}
+
+static int check_tree_size(const struct repository *repo, const struct index_place *place,
+                           struct err *err)
+{
+    size_t most = repo->options.tree_memory, n = MAX(place->plain, place->length);
+    return most == 0 || n <= most
+               ? 0
+               : err_set(err, ERR_REFUSED,
+                         "the list of one directory takes %zu MiB, of %zu that there are for it: "
+                         "give the process more memory",
+                         n >> 20, most >> 20);
+}
+
 int repository_load_blob(struct repository *repo, enum blob_type type, const struct store_id *id,
                          struct buf *out, struct err *err)
 {
@@ -203,6 +220,8 @@ int repository_load_blob(struct repository *repo, enum blob_type type, const str
     struct err why = {0};
     int r = -1;
     for (size_t i = 0; r < 0 && i < n; i++) {
+        if (type == BLOB_TREE && check_tree_size(repo, &places[i], &why) < 0)
+            continue;
         r = load_copy(repo, type, &places[i], &w->sealed, &why);
         if (r == 0)
             r = blob_open(&repo->key, w, w->sealed.p, w->sealed.n, places[i].plain, id, out, &why);

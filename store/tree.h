@@ -90,6 +90,9 @@ struct tree_reader *tree_reader_of(str text);
 int tree_reader_next(struct tree_reader *r, const struct node **ret_node, struct err *err)
     must_check;
 
+/* Bytes of its text. */
+size_t tree_reader_bytes(const struct tree_reader *r);
+
 void tree_reader_free(struct tree_reader *r);
 DEFINE_CLEANUP(struct tree_reader *, tree_reader_free)
 

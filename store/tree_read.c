@@ -58,6 +58,11 @@ int tree_reader_open(struct repository *repo, const struct store_id *id,
     return 0;
 }
 
+size_t tree_reader_bytes(const struct tree_reader *r)
+{
+    return r->text.n;
+}
+
 void tree_reader_free(struct tree_reader *r)
 {
     if (!r)

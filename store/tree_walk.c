@@ -45,6 +45,20 @@ static void levels_free(struct levels *l)
     vec_free(l);
 }
 
+/* The texts of all directories on the way are in memory. */
+static int check_memory(struct repository *repo, const struct levels *levels, const char *path,
+                        struct err *err)
+{
+    size_t most = repository_tree_memory(repo), n = 0;
+    for (size_t i = 0; most && i < levels->n; i++)
+        n += tree_reader_bytes(levels->p[i].reader);
+    return n <= most ? 0
+                     : err_set(err, ERR_REFUSED,
+                               "%.200s: the lists of the directories above it take more than the "
+                               "%zu MiB that there are for them: give the process more memory",
+                               path, most >> 20);
+}
+
 static int enter(struct repository *repo, struct levels *levels, const struct store_id *tree,
                  const struct node *node, const struct buf *path, struct err *err)
 {
@@ -61,7 +75,7 @@ static int enter(struct repository *repo, struct levels *levels, const struct st
         l->arena = arena_new();
         node_copy(l->arena, node, &l->node);
     }
-    return 0;
+    return check_memory(repo, levels, path->p, err);
 }
 
 static int leave(struct levels *levels, const struct tree_visitor *v, struct buf *path,

@@ -265,7 +265,8 @@ static int open_repository(struct context *cx, struct opened *o, const char *pas
     struct repository_options options = {.read_only = o->read_only,
                                          .keys = keys->n ? keys : NULL,
                                          .memory = memory,
-                                         .config_known = how->again};
+                                         .config_known = how->again,
+                                         .tree_memory = cx->tree_memory};
     int r = repository_open(o->backend, password, &options, &o->repo, err);
     if (r < 0 && err->kind == ERR_NOT_FOUND && how->create && !o->read_only) {
         if (make_repository(o, password, ns, cx, err) < 0)

@@ -361,6 +361,40 @@ static int note_leave(void *ctx, const char *path, const struct node *node, stru
     return 0;
 }
 
+static int walk_within(struct fixture *f, const struct store_id *root, size_t memory,
+                       struct err *err)
+{
+    struct buf paths CLEANUP(buf_free) = {0};
+    struct tree_visitor v = {.node = note_path, .ctx = &paths};
+    struct repository_options options = {.read_only = true, .tree_memory = memory};
+    struct repository *repo CLEANUP(repository_close_p) = NULL;
+    if (repository_open(f->backend, "first", &options, &repo, err) < 0 ||
+        repository_load_index(repo, err) < 0)
+        fail_msg("%s", err->msg);
+    return tree_walk(repo, root, &v, err);
+}
+
+static void test_tree_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct err err;
+    struct store_id root;
+    struct synthetic *s = synthetic_new(f->repo, 1700000000);
+    assert_int_equal(synthetic_add(s, "/a/b/c/d/e/f/g/h", "1", 1, 0, &err), 0);
+    assert_int_equal(synthetic_finish(s, &root, &err), 0);
+    synthetic_free(s);
+    assert_int_equal(repository_flush(f->repo, &err), 0);
+    assert_int_equal(walk_within(f, &root, 0, &err), 0);
+    assert_int_equal(walk_within(f, &root, 1 << 20, &err), 0);
+    /* One of them, then all together. */
+    assert_int_equal(walk_within(f, &root, 100, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_non_null(strstr(err.msg, "one directory"));
+    assert_int_equal(walk_within(f, &root, 1000, &err), -1);
+    assert_int_equal(err.kind, ERR_REFUSED);
+    assert_non_null(strstr(err.msg, "above it"));
+}
+
 static void test_synthetic(void **state)
 {
     struct fixture *f = *state;
@@ -547,11 +581,11 @@ static void test_verify_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_open),         TEST(test_add_key),   TEST(test_missing_folder),
-        TEST(test_urls),         TEST(test_blobs),     TEST(test_read_only),
-        TEST(test_hooks),        TEST(test_streams),   TEST(test_threads),
-        TEST(test_synthetic),    TEST(test_snapshots), TEST(test_verify),
-        TEST(test_verify_sizes),
+        TEST(test_open),      TEST(test_add_key),      TEST(test_missing_folder),
+        TEST(test_urls),      TEST(test_blobs),        TEST(test_read_only),
+        TEST(test_hooks),     TEST(test_streams),      TEST(test_threads),
+        TEST(test_synthetic), TEST(test_tree_memory),  TEST(test_snapshots),
+        TEST(test_verify),    TEST(test_verify_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
