@@ -37,6 +37,7 @@ void kube_config_free(struct kube_config *c)
     free_secret(c->client_key);
     free_secret(c->token);
     free(c->token_file);
+    free(c->ca_file);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -106,11 +107,26 @@ int config_check(struct kube_config *c, const char *where, struct err *err)
     return 0;
 }
 
-/* With the lock held. The old token stays where the file cannot be read. */
-static int refresh_token(struct kube_config *c, struct err *err)
+static int refresh_ca(struct kube_config *c, struct err *err)
+{
+    char *ca CLEANUP(free_p) = NULL;
+    int r = config_read_file(c->ca_file, &ca, err);
+    if (r == 0 && !*ca)
+        r = err_set(err, ERR_INVALID, "%s is empty", c->ca_file);
+    if (r < 0)
+        return c->ca ? 0 : -1;
+    free(c->ca);
+    c->ca = TAKE(ca);
+    return 0;
+}
+
+/* With the lock held. What was read before stays where a file cannot be read. */
+static int refresh_account(struct kube_config *c, struct err *err)
 {
     char *text CLEANUP(free_p) = NULL;
-    c->token_read_ms = MAX(clock_mono_ms(), 1);
+    c->account_read_ms = MAX(clock_mono_ms(), 1);
+    if (c->ca_file && refresh_ca(c, err) < 0)
+        return -1;
     if (config_read_file(c->token_file, &text, err) < 0)
         return -1;
     str token = str_trim(str_of(text));
@@ -122,21 +138,32 @@ static int refresh_token(struct kube_config *c, struct err *err)
     return 0;
 }
 
-char *kube_config_token(struct kube_config *c)
+/* A copy of `*text` as it is now. */
+static char *fresh(struct kube_config *c, char *const *text)
 {
     pthread_mutex_lock(&c->lock);
-    int64_t age = clock_mono_ms() - c->token_read_ms;
-    if (c->token_file && (c->token_read_ms == 0 || age < 0 || age >= TOKEN_TTL_MS))
-        (void)!refresh_token(c, NULL);
-    char *token = c->token ? xstrdup(c->token) : NULL;
+    int64_t age = clock_mono_ms() - c->account_read_ms;
+    if (c->token_file && (c->account_read_ms == 0 || age < 0 || age >= ACCOUNT_TTL_MS))
+        (void)!refresh_account(c, NULL);
+    char *copy = *text ? xstrdup(*text) : NULL;
     pthread_mutex_unlock(&c->lock);
-    return token;
+    return copy;
+}
+
+char *kube_config_token(struct kube_config *c)
+{
+    return fresh(c, &c->token);
+}
+
+char *kube_config_ca(struct kube_config *c)
+{
+    return fresh(c, &c->ca);
 }
 
 void kube_config_drop_token(struct kube_config *c)
 {
     pthread_mutex_lock(&c->lock);
-    c->token_read_ms = 0;
+    c->account_read_ms = 0;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -150,7 +177,8 @@ int config_in_cluster(const char *host, const char *port, const char *folder, st
     bool v6 = strchr(host, ':') && host[0] != '[';
     c->server = xasprintf(v6 ? "https://[%s]:%s" : "https://%s:%s", host, port);
     c->token_file = TAKE(token);
-    if (config_read_file(ca, &c->ca, err) < 0 || refresh_token(c, err) < 0)
+    c->ca_file = TAKE(ca);
+    if (refresh_account(c, err) < 0)
         return err_wrap(err, "the account of this pod");
     struct err absent;
     if (config_read_file(ns, &text, &absent) == 0)
@@ -253,11 +281,6 @@ const char *kube_config_server(const struct kube_config *c)
 const char *kube_config_namespace(const struct kube_config *c)
 {
     return c->ns;
-}
-
-str kube_config_ca(const struct kube_config *c)
-{
-    return str_of(c->ca);
 }
 
 str kube_config_client_cert(const struct kube_config *c)

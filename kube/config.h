@@ -3,9 +3,9 @@
  * Rules of client-go's clientcmd and rest packages: KUBECONFIG is a colon list whose first entry
  * that defines a thing wins; relative paths are relative to their own file; *-data wins over the
  * file form. In a cluster: KUBERNETES_SERVICE_HOST and _PORT, token and ca.crt under
- * /var/run/secrets/kubernetes.io/serviceaccount; the token is read again every 60 s, an unreadable
- * file keeps the old token, and a 401 drops it. exec plugins and auth providers are refused by
- * name. */
+ * /var/run/secrets/kubernetes.io/serviceaccount; both are read again every 60 s, an unreadable
+ * file keeps the old text, and a 401 drops the token. exec plugins and auth providers are refused
+ * by name. */
 #ifndef KUBE_CONFIG_H
 #define KUBE_CONFIG_H
 
@@ -29,8 +29,9 @@ kube_config_namespace(const struct kube_config *c); /* of the context or pod; "d
 char *kube_config_token(struct kube_config *c);
 void kube_config_drop_token(struct kube_config *c); /* after a 401: read it again */
 
-/* PEM texts; absent slices where not configured. Valid until the config is freed. */
-str kube_config_ca(const struct kube_config *c);
+/* PEM texts; the authorities now, malloc'd, or NULL if the system's are to be used; absent slices
+ * where not configured, valid until the config is freed. */
+char *kube_config_ca(struct kube_config *c);
 str kube_config_client_cert(const struct kube_config *c);
 str kube_config_client_key(const struct kube_config *c);
 bool kube_config_insecure(const struct kube_config *c);

@@ -6,15 +6,16 @@
 
 #include "kube/config.h"
 
-enum { CONFIG_FILE_CAP = 4 << 20, TOKEN_TTL_MS = 60000 };
+enum { CONFIG_FILE_CAP = 4 << 20, ACCOUNT_TTL_MS = 60000 };
 
 struct kube_config {
     char *server, *ns;
-    char *ca, *client_cert, *client_key; /* PEM, NULL if not configured */
+    char *client_cert, *client_key; /* PEM, NULL if not configured */
     bool insecure;
-    pthread_mutex_t lock; /* of what follows */
-    char *token, *token_file;
-    int64_t token_read_ms; /* clock_mono_ms of the last attempt; 0: none */
+    char *token_file, *ca_file; /* read again and again; or NULL */
+    pthread_mutex_t lock;       /* of what follows */
+    char *ca, *token;           /* NULL if not configured */
+    int64_t account_read_ms;    /* clock_mono_ms of the last attempt; 0: none */
 };
 
 struct kube_config *config_new(void);

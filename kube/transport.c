@@ -10,6 +10,10 @@
 /* NESTED: calls within the callbacks of calls, as when each() of a list reads something else. */
 enum { CONNECT_TIMEOUT_MS = 10000, ERROR_BODY_CAP = 1 << 20, NESTED = 4 };
 
+/* With the nine probes of Linux a peer that is gone without a word is noticed within two minutes:
+ * a watch would wait for it until its own time is over. */
+enum { KEEPALIVE_IDLE_S = 20, KEEPALIVE_EVERY_S = 10 };
+
 struct thread_handles {
     struct network *net;
     struct thread_handles *next, **at;
@@ -90,18 +94,19 @@ static void set_headers(struct transport_call *call, struct kube_config *config)
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
 }
 
-static void set_blob(CURL *easy, CURLoption option, str pem)
+static void set_blob(CURL *easy, CURLoption option, str pem, unsigned flags)
 {
-    struct curl_blob blob = {.data = (void *)(uintptr_t)pem.p, .len = pem.n};
+    struct curl_blob blob = {.data = (void *)(uintptr_t)pem.p, .len = pem.n, .flags = flags};
     if (pem.p)
         curl_easy_setopt(easy, option, &blob);
 }
 
 static void set_tls(CURL *easy, struct kube_config *config)
 {
-    set_blob(easy, CURLOPT_CAINFO_BLOB, kube_config_ca(config));
-    set_blob(easy, CURLOPT_SSLCERT_BLOB, kube_config_client_cert(config));
-    set_blob(easy, CURLOPT_SSLKEY_BLOB, kube_config_client_key(config));
+    char *ca CLEANUP(free_p) = kube_config_ca(config);
+    set_blob(easy, CURLOPT_CAINFO_BLOB, str_of(ca), CURL_BLOB_COPY);
+    set_blob(easy, CURLOPT_SSLCERT_BLOB, kube_config_client_cert(config), CURL_BLOB_NOCOPY);
+    set_blob(easy, CURLOPT_SSLKEY_BLOB, kube_config_client_key(config), CURL_BLOB_NOCOPY);
     if (kube_config_insecure(config)) {
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -143,6 +148,8 @@ void transport_prepare(struct transport_call *call, CURL *easy, struct kube_conf
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "gleaner/" GLEANER_VERSION " (linux)");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_EVERY_S);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_TIMEOUT_MS);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)x->timeout_ms);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->text);

@@ -30,6 +30,12 @@ static int read_texts(const char *const *texts, size_t n, const char *context,
     return r;
 }
 
+static void expect_ca(struct kube_config *c, const char *want)
+{
+    char *ca CLEANUP(free_p) = kube_config_ca(c);
+    assert_string_equal(ca, want);
+}
+
 static void test_first_file_wins(void **state)
 {
     (void)state;
@@ -55,7 +61,7 @@ static void test_first_file_wins(void **state)
     assert_string_equal(kube_config_namespace(c), "a-ns");
     assert_true(str_is(kube_config_client_cert(c), "A"));
     assert_true(str_is(kube_config_client_key(c), "B"));
-    assert_null(kube_config_ca(c).p);
+    assert_null(kube_config_ca(c));
     assert_false(kube_config_insecure(c));
     char *token = kube_config_token(c);
     assert_string_equal(token, "null"); /* quoted: a text */
@@ -64,7 +70,7 @@ static void test_first_file_wins(void **state)
     assert_int_equal(read_texts(texts, 2, "b", &c, &err), 0);
     assert_string_equal(kube_config_server(c), "https://[::2]:1");
     assert_true(kube_config_insecure(c));
-    assert_true(str_is(kube_config_ca(c), "CA"));
+    expect_ca(c, "CA");
     kube_config_free(c);
 }
 
@@ -176,13 +182,19 @@ static void test_in_cluster_token(void **state)
     assert_int_equal(config_in_cluster("fd00::1", "443", folder, c, &err), 0);
     assert_string_equal(kube_config_server(c), "https://[fd00::1]:443");
     assert_string_equal(kube_config_namespace(c), "gleaner-system");
+    expect_ca(c, "PEM");
     put_file(folder, "token", "two\n");
+    put_file(folder, "ca.crt", "ANOTHER");
     expect_token(c, "one");
+    expect_ca(c, "PEM");
     fake_time += 60000;
+    expect_ca(c, "ANOTHER");
     expect_token(c, "two");
     remove_file(folder, "token");
+    put_file(folder, "ca.crt", ""); /* half written */
     fake_time += 60000;
     expect_token(c, "two"); /* unreadable: the old one stays */
+    expect_ca(c, "ANOTHER");
     put_file(folder, "token", "three");
     expect_token(c, "two");
     kube_config_drop_token(c);
