@@ -156,7 +156,9 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
         r.unreachable = true;
         snprintf(r.failure, sizeof r.failure, "%.500s", why.msg);
     }
-    metrics_set("gleaner_store_snapshots", metrics_label(a, "store", store), (double)r.snapshots);
+    if (!r.unreachable)
+        metrics_set("gleaner_store_snapshots", metrics_label(a, "store", store),
+                    (double)r.snapshots);
     metrics_set("gleaner_store_ready", metrics_label(a, "store", store), is_ready(a, &o));
     *ret_again = r.failures ? MIN(b->cx->sync_ms, AGAIN_MS) : b->cx->sync_ms;
     look_again(b, store, *ret_again);

@@ -78,6 +78,15 @@ void metrics_clear(const char *name)
     pthread_mutex_unlock(&lock);
 }
 
+void metrics_forget(const char *labels)
+{
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < ARRAY_LEN(metrics); i++)
+        if (series[i])
+            map_del(series[i], str_of(labels));
+    pthread_mutex_unlock(&lock);
+}
+
 /* Backslash, quote and newline are escaped. */
 static void add_label(struct buf *out, const char *name, const char *value)
 {

@@ -14,6 +14,9 @@ void metrics_max(const char *name, const char *labels, double value); /* the gre
 /* Takes away all series of a name, before they are set anew. */
 void metrics_clear(const char *name);
 
+/* Takes away the series with exactly these labels, of every name: what they are about is gone. */
+void metrics_forget(const char *labels);
+
 /* store="a" in the arena; of more pairs with metrics_labels(a, "x", "1", "y", "2", NULL). */
 const char *metrics_label(struct arena *a, const char *name, const char *value);
 const char *metrics_labels(struct arena *a, ...) __attribute__((sentinel));

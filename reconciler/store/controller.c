@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "core/map.h"
 #include "reconciler/inside.h"
+#include "reconciler/metrics.h"
 #include "reconciler/status.h"
 #include "reconciler/store/maintenance.h"
 #include "reconciler/store/open.h"
@@ -170,8 +171,12 @@ int backupstore_reconcile(struct context *cx, struct arena *a, const char *ns, c
                           struct outcome *ret, struct err *err)
 {
     struct status s CLEANUP(status_free) = {0};
-    if (status_read(cx->kube, a, &KUBE_BACKUPSTORE, ns, name, &s, err) < 0)
-        return err->kind == ERR_NOT_FOUND ? 0 : -1;
+    if (status_read(cx->kube, a, &KUBE_BACKUPSTORE, ns, name, &s, err) < 0) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        metrics_forget(metrics_label(a, "store", name));
+        return 0;
+    }
     bool was_ready = streq(status_condition_is(&s, "Ready"), "True");
     const char *reason = reason_of(a, &s);
     judge(cx, a, &s);

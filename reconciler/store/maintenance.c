@@ -285,9 +285,6 @@ static void finish(struct turn *t)
     json_int_t damages = json_integer_value(json_object_get(t->row, "damages"));
     stamp(t, "completionTime");
     json_object_del(t->row, "cursor");
-    if (streq(t->what, "check"))
-        metrics_set("gleaner_check_damages", metrics_label(t->a, "store", t->store),
-                    (double)damages);
     if (failures || damages)
         tell(t, true, streq(t->what, "prune") ? "PruneFailed" : "CheckFailed",
              message ? message : "see status.maintenance");
@@ -414,6 +411,9 @@ void maintenance_conditions(struct status *s)
         return;
     json_int_t damages = json_integer_value(json_object_get(row, "damages"));
     json_int_t failures = json_integer_value(json_object_get(row, "failures"));
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    metrics_set("gleaner_check_damages", metrics_label(a, "store", s->object.name),
+                (double)damages);
     if (damages)
         status_condition(s, "Checked", "False", "Damaged",
                          "%lld damages; status.maintenance.check.damaged names the Backups: %s",

@@ -14,7 +14,7 @@ int maintenance_turn(struct context *cx, struct arena *a, const char *store, int
                      struct err *err) must_check;
 
 /* The condition Checked from status.maintenance.check, for who writes the BackupStore's conditions;
- * none before the first check has ended. */
+ * none before the first check has ended; and the metric gleaner_check_damages. */
 void maintenance_conditions(struct status *s);
 
 #endif

@@ -138,6 +138,12 @@ static void damage_names_its_backups(void **state)
     metrics_print(&text);
     assert_non_null(strstr(text.p, "gleaner_check_damages{store=\"local\"} "));
     assert_null(strstr(text.p, "gleaner_check_damages{store=\"local\"} 0\n"));
+    buf_reset(&text);
+    assert_int_equal(kube_delete(b.kube, &KUBE_BACKUPSTORE, NULL, "local", NULL, &err), 0);
+    struct outcome ignored;
+    assert_int_equal(backupstore_reconcile(&b.cx, b.a, NULL, "local", &ignored, &err), 0);
+    metrics_print(&text);
+    assert_null(strstr(text.p, "store=\"local\"}"));
     bench_down(&b, true);
 }
 
