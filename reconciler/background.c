@@ -22,6 +22,7 @@ enum {
     BACK_OFF = -2,    /* for a turn's answer: after BUSY_MS, later and later to a minute */
     RETAIN_MS = 60 * 60 * 1000, /* retention goes by the clock too: "within" ends by itself */
     FRESH_MS = 10 * 60 * 1000,  /* for so long a ttl that is over is judged at each look */
+    FORGOTTEN_MAX = 10000,
 };
 
 struct worker {
@@ -34,8 +35,9 @@ struct background {
     struct context *cx;
     pthread_mutex_t lock; /* of what follows; the condition is for both workers */
     pthread_cond_t more;
-    struct map *looks;    /* of stores: struct look */
-    struct map *retained; /* of repositories, "store/namespace": struct retained */
+    struct map *looks;     /* of stores: struct look */
+    struct map *retained;  /* of repositories, "store/namespace": struct retained */
+    struct map *forgotten; /* uids of Backups that retention takes away, until their event came */
     struct worker quick, slow;
 };
 
@@ -386,6 +388,7 @@ struct background *background_start(struct context *cx)
     b->cx = cx;
     b->looks = map_new(free);
     b->retained = map_new(free);
+    b->forgotten = map_new(NULL);
     pthread_mutex_init(&b->lock, NULL);
     condition_init(&b->more);
     if (!cx->sync_ms)
@@ -404,6 +407,7 @@ void background_stop(struct background *b)
     worker_stop(&b->slow);
     map_free(b->looks);
     map_free(b->retained);
+    map_free(b->forgotten);
     pthread_cond_destroy(&b->more);
     pthread_mutex_destroy(&b->lock);
     free(b);
@@ -431,15 +435,35 @@ bool background_store(struct background *b, const struct kube_object *store)
     return true;
 }
 
-void background_sync(struct background *b, const char *store)
+void background_forgot(struct background *b, const char *uid)
 {
-    if (!b || !store || !*store)
+    if (!b)
         return;
     pthread_mutex_lock(&b->lock);
-    look_of(b, store)->wanted = true;
+    if (map_count(b->forgotten) >= FORGOTTEN_MAX) { /* their events were lost: a look more each */
+        map_free(b->forgotten);
+        b->forgotten = map_new(NULL);
+    }
+    map_put(b->forgotten, str_of(uid), b);
     pthread_mutex_unlock(&b->lock);
-    char *key CLEANUP(free_p) = xasprintf("sync/%s", store);
-    add(b, &b->quick, SOON_MS, key);
+}
+
+bool background_deleted(struct background *b, const struct kube_object *backup)
+{
+    if (!b)
+        return false;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    const char *store = raw_text(a, backup->raw, "status", "store", NULL);
+    bool failed = raw_is(raw_at(backup->raw, "status", "phase", NULL), "Failed") &&
+                  !raw_at(backup->raw, "status", "snapshot", NULL).p;
+    pthread_mutex_lock(&b->lock);
+    bool wanted = !map_del(b->forgotten, str_of(backup->uid)) && !failed && store && *store;
+    if (wanted)
+        look_of(b, store)->wanted = true;
+    pthread_mutex_unlock(&b->lock);
+    if (wanted)
+        add(b, &b->quick, SOON_MS, arena_printf(a, "sync/%s", store));
+    return wanted;
 }
 
 void background_retain(struct background *b, const char *store, const char *content_ns)

@@ -21,8 +21,11 @@ void background_stop(struct background *b);
  * generation or requestedAt is acted on. True if it was news. */
 bool background_store(struct background *b, const struct kube_object *store);
 
-/* A Backup of that store was deleted: unless its snapshot is gone too, it comes back. */
-void background_sync(struct background *b, const char *store);
+/* A Backup was deleted: unless its snapshot is gone too, it comes back after a look at its store.
+ * True if there is anything to look for: not for one that failed without one, and not for one that
+ * retention took away (background_forgot, before it does, with the resource's uid). */
+bool background_deleted(struct background *b, const struct kube_object *backup);
+void background_forgot(struct background *b, const char *uid);
 
 /* A Backup of that repository was Completed, or is asked to be forgotten. */
 void background_retain(struct background *b, const char *store, const char *content_ns);

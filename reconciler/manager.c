@@ -206,10 +206,8 @@ static void look_at_store(struct manager *m, const struct kube_type *t, enum kub
 {
     if (t == &KUBE_BACKUPSTORE)
         (void)background_store(m->cx.background, o);
-    if (t == &KUBE_BACKUP && event == KUBE_DELETED) {
-        struct arena *a CLEANUP(arena_free_p) = arena_new();
-        background_sync(m->cx.background, raw_text(a, o->raw, "status", "store", NULL));
-    }
+    if (t == &KUBE_BACKUP && event == KUBE_DELETED)
+        (void)background_deleted(m->cx.background, o);
 }
 
 static void on_event(void *ctx, enum kube_event event, const struct kube_object *o)

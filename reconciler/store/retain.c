@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "core/log.h"
 #include "kube/event.h"
+#include "reconciler/background.h"
 #include "reconciler/status.h"
 #include "reconciler/store/lock.h"
 #include "store/prune.h"
@@ -163,6 +164,7 @@ static int remove_backup(struct pass *p, const struct known_backup *b, const cha
         (void)!kube_event_emit(
             p->cx->events, &o, false, "Forgotten", "Forget",
             arena_printf(p->a, "its snapshot %.8s was forgotten: %s", b->snapshot, why), &ignored);
+    background_forgot(p->cx->background, b->object_uid);
     if (kube_delete(p->cx->kube, &KUBE_BACKUP, b->ns, b->name, &only, err) < 0 &&
         err->kind != ERR_NOT_FOUND && err->kind != ERR_CONFLICT)
         return err_wrap(err, "removing Backup %s", b->full);

@@ -175,6 +175,41 @@ static void what_we_wrote_is_no_news(void **state)
     background_stop(b);
 }
 
+static bool misses(struct background *b, struct arena *a, const char *uid, const char *status)
+{
+    struct kube_object o;
+    struct err err;
+    const char *text =
+        arena_printf(a,
+                     "{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Backup\","
+                     "\"metadata\":{\"name\":\"one\",\"uid\":\"%s\"},\"status\":{%s}}",
+                     uid, status);
+    assert_int_equal(kube_object_read(a, str_of(text), &o, &err), 0);
+    return background_deleted(b, &o);
+}
+
+/* Each Backup that retention took away was looked for in its whole store. */
+static void what_retention_took_is_not_looked_for(void **state)
+{
+    (void)state;
+    atomic_bool stopping = true;
+    struct context cx = {.stopping = &stopping};
+    struct background *b = background_start(&cx);
+    struct arena *a = arena_new();
+    static const char stored[] = "\"store\":\"s\",\"phase\":\"Completed\",\"snapshot\":\"1\"";
+    background_forgot(b, "u1");
+    assert_false(misses(b, a, "u1", stored));
+    assert_true(misses(b, a, "u1", stored)); /* made again, and deleted by somebody */
+    assert_true(misses(b, a, "u2", stored));
+    assert_true(misses(b, a, "u3", "\"store\":\"s\",\"phase\":\"Volumes\""));
+    assert_false(misses(b, a, "u4", "\"store\":\"s\",\"phase\":\"Failed\""));
+    assert_true(misses(b, a, "u5", "\"store\":\"s\",\"phase\":\"Failed\",\"snapshot\":\"1\""));
+    assert_false(misses(b, a, "u6", ""));
+    assert_false(misses(NULL, a, "u7", stored));
+    arena_free(a);
+    background_stop(b);
+}
+
 /* The newest complete one stays though its ttl is over: it was judged anew every five minutes. */
 static void an_expired_one_is_judged_once_an_hour(void **state)
 {
@@ -305,6 +340,7 @@ int main(void)
         cmocka_unit_test(test_queue_waits_shortly),
         cmocka_unit_test(test_queue_backs_off),
         cmocka_unit_test(what_we_wrote_is_no_news),
+        cmocka_unit_test(what_retention_took_is_not_looked_for),
         cmocka_unit_test(an_expired_one_is_judged_once_an_hour),
         cmocka_unit_test(idle_threads_stop_at_once),
         cmocka_unit_test(test_cron_next),
