@@ -22,8 +22,8 @@ void background_stop(struct background *b);
 bool background_store(struct background *b, const struct kube_object *store);
 
 /* A Backup was deleted: unless its snapshot is gone too, it comes back after a look at its store.
- * True if there is anything to look for: not for one that failed without one, and not for one that
- * retention took away (background_forgot, before it does, with the resource's uid). */
+ * True if there is anything to look for: not for one that failed with nothing stored, nor for one
+ * that retention took away (background_forgot, before it does, with the resource's uid). */
 bool background_deleted(struct background *b, const struct kube_object *backup);
 void background_forgot(struct background *b, const char *uid);
 
