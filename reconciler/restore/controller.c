@@ -22,6 +22,7 @@ static void restore_free(struct restore *r)
         stored_drop();
     if (r->types)
         kube_discovery_free(r->types);
+    vec_free(&r->others);
 }
 
 static int restore_read(struct context *cx, struct arena *a, const char *ns, const char *name,

@@ -10,6 +10,7 @@
 #ifndef RECONCILER_RESTORE_RESTORE_H
 #define RECONCILER_RESTORE_RESTORE_H
 
+#include "core/vec.h"
 #include "gitops/engine.h"
 #include "reconciler/context.h"
 #include "reconciler/restore/stored.h"
@@ -94,7 +95,9 @@ struct restore {
     char why[512];          /* what a step that waits waits for */
     unsigned wait_ms;       /* how long at most; 0: RESTORE_WAIT_MS */
     struct stored *archive; /* opened on demand */
-    struct kube_discovery *types; /* the same */
+    struct kube_discovery *types;   /* the same */
+    VEC(struct application) others; /* the same: all that the cluster has */
+    bool others_read;
 };
 
 enum { RESTORE_WAIT_MS = 1000 };

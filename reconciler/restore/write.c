@@ -117,9 +117,28 @@ static int on_others_entry(void *ctx, const struct book_entry *e, struct err *er
     return 0;
 }
 
-static int on_other_application(void *ctx, const struct application *app, struct err *err)
+static int note_application(void *ctx, const struct application *app, struct err *err)
 {
-    struct other *x = ctx;
+    (void)err;
+    struct restore *r = ctx;
+    *vec_add(&r->others) = *app;
+    return 0;
+}
+
+/* Once a reconcile: a step may ask for a hundred objects. */
+static int read_others(struct restore *r, struct err *err)
+{
+    if (r->others_read)
+        return 0;
+    r->others.n = 0;
+    if (applications_each(r->cx->kube, r->a, note_application, r, err) < 0)
+        return -1;
+    r->others_read = true;
+    return 0;
+}
+
+static int look_at_other(struct other *x, const struct application *app, struct err *err)
+{
     const struct kube_object *o = &app->object;
     if (x->found || (!is_marked(&x->marks, o->name) && !is_marked(&x->marks, app->release)) ||
         !reach_may_name(x->r->cx, x->r->a, app, x->object) ||
@@ -145,8 +164,11 @@ int write_foreign(struct restore *r, const struct kube_object *live, const char 
 {
     struct other x = {.r = r, .object = live, .marks = marks_of(r->a, live)};
     *ret = NULL;
-    if (x.marks.n > 0 && applications_each(r->cx->kube, r->a, on_other_application, &x, err) < 0)
+    if (x.marks.n > 0 && read_others(r, err) < 0)
         return -1;
+    for (size_t i = 0; x.marks.n > 0 && i < r->others.n; i++)
+        if (look_at_other(&x, &r->others.p[i], err) < 0)
+            return -1;
     *ret = x.found;
     if (x.found)
         restore_event(
