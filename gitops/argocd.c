@@ -270,17 +270,61 @@ static int argocd_quiet(struct kube *k, struct arena *a, const struct applicatio
     return 0;
 }
 
+static int ask_for_refresh(struct kube *k, struct arena *a, const struct application *app,
+                           const struct kube_object *o, struct err *err)
+{
+    struct kube_object after;
+    json_t *body CLEANUP_JSON =
+        json_pack("{s:{s:s,s:s,s:{s:s}}}", "metadata", "uid", o->uid, "resourceVersion",
+                  o->resource_version, "annotations", REFRESH, "normal");
+    return patch(k, a, app, KUBE_PATCH_MERGE, body, false, &after, err);
+}
+
+/* One that prunes nothing by itself deletes nothing, whatever Git says. */
 static int argocd_look_again(struct kube *k, struct arena *a, const struct application *app,
                              struct err *err)
 {
     struct kube_object o;
     struct hold h;
+    if (!argocd_prunes(app))
+        return 0;
+    return held_object(k, a, app, &o, &h, err) < 0 ? -1 : ask_for_refresh(k, a, app, &o, err);
+}
+
+static const char *comparison_error(struct arena *a, str raw)
+{
+    struct raw_iter it = raw_iter(raw_at(raw, "status", "conditions", NULL));
+    for (str c; raw_next(&it, NULL, &c);)
+        if (str_ends(raw_string(a, raw_get(c, "type")), "Error"))
+            return raw_text(a, c, "message", NULL);
+    return NULL;
+}
+
+/* Where Argo CD could not read Git it lists everything as if Git held nothing. */
+static int argocd_looked(struct kube *k, struct arena *a, const struct application *app,
+                         bool *ret_looked, char *why, size_t why_n, struct err *err)
+{
+    struct kube_object o;
+    struct hold h;
+    if (!argocd_prunes(app)) {
+        *ret_looked = true;
+        return 0;
+    }
+    if (argocd_quiet(k, a, app, ret_looked, why, why_n, err) < 0)
+        return -1;
+    if (!*ret_looked)
+        return 0;
     if (held_object(k, a, app, &o, &h, err) < 0)
         return -1;
-    json_t *body CLEANUP_JSON =
-        json_pack("{s:{s:s,s:s,s:{s:s}}}", "metadata", "uid", o.uid, "resourceVersion",
-                  o.resource_version, "annotations", REFRESH, "normal");
-    return patch(k, a, app, KUBE_PATCH_MERGE, body, false, &o, err);
+    str sync = raw_at(o.raw, "status", "sync", "status", NULL);
+    if (raw_is(sync, "Synced") || raw_is(sync, "OutOfSync"))
+        return 0;
+    const char *message = comparison_error(a, o.raw);
+    if (ask_for_refresh(k, a, app, &o, err) < 0)
+        return -1;
+    return not_yet(ret_looked, why, why_n,
+                   "Argo CD cannot compare Application %s/%s with Git: %.200s", o.ns, o.name,
+                   message ? message : "it does not say why");
 }
 
 static int argocd_mark_cleared(struct kube *k, struct arena *a, const struct application *app,
@@ -476,6 +520,7 @@ const struct engine engine_argocd = {
     .hold = argocd_hold,
     .quiet = argocd_quiet,
     .look_again = argocd_look_again,
+    .looked = argocd_looked,
     .mark_cleared = argocd_mark_cleared,
     .resume = argocd_resume,
     .settled = argocd_settled,

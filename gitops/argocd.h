@@ -11,6 +11,10 @@ int argocd_sources(struct kube *k, struct arena *a, const struct application *ap
 int argocd_books(struct kube *k, struct arena *a, const struct application *app, book_fn *each,
                  void *ctx, struct err *err) must_check;
 
+/* True if Argo CD prunes by itself what Git does not hold; of one that is held: once it is resumed.
+ */
+bool argocd_prunes(const struct application *app);
+
 /* True if Argo CD syncs it by itself: spec.syncPolicy.automated is there and not disabled. */
 bool argocd_is_automated(str raw);
 

@@ -51,8 +51,7 @@ int argocd_of(struct arena *a, const struct kube_type *t, const struct kube_obje
     return 0;
 }
 
-/* Also while it is held. */
-static bool prunes_by_itself(const struct application *app)
+bool argocd_prunes(const struct application *app)
 {
     return !app->suspended &&
            raw_true(raw_at(app->object.raw, "spec", "syncPolicy", "automated", "prune", NULL));
@@ -79,8 +78,9 @@ int argocd_books(struct kube *k, struct arena *a, const struct application *app,
                                .ns = text_or_empty(raw_text(a, r, "namespace", NULL)),
                                .name = name};
         bool dropped = raw_true(raw_get(r, "requiresPruning"));
-        e.prunes = dropped && prunes_by_itself(app);
-        if (raw_true(raw_get(r, "hook")))
+        bool hook = raw_true(raw_get(r, "hook")); /* never pruned, though it is listed so */
+        e.prunes = dropped && !hook && argocd_prunes(app);
+        if (hook)
             e.seed = "Argo CD hook: run at a sync, not held";
         else if (dropped)
             e.seed = "Argo CD would prune it: Git does not hold it (any more)";

@@ -112,10 +112,16 @@ struct engine {
     int (*quiet)(struct kube *k, struct arena *a, const struct application *app, bool *ret_quiet,
                  char *why, size_t why_n, struct err *err);
 
-    /* Asks the engine, held as it is, to compare the cluster with Git once more; `quiet` tells when
-     * it has. NULL for an engine that does nothing while it is held. */
+    /* Asks the engine, held as it is, to compare the cluster with Git once more. Nothing where it
+     * would delete nothing by itself. NULL, and `looked` too, for an engine that does nothing while
+     * it is held. */
     int (*look_again)(struct kube *k, struct arena *a, const struct application *app,
                       struct err *err);
+
+    /* *ret_looked: it has compared since, and could; the books, read now, are of now. Asks again
+     * where it could not. `why` as in quiet. */
+    int (*looked)(struct kube *k, struct arena *a, const struct application *app, bool *ret_looked,
+                  char *why, size_t why_n, struct err *err);
 
     /* Rewrites the marker's state to "cleared". */
     int (*mark_cleared)(struct kube *k, struct arena *a, const struct application *app,

@@ -3,6 +3,8 @@
 #include "reconciler/restore/restore.h"
 #include "reconciler/restore/write.h"
 
+enum { LOOK_MS = 3000 };
+
 struct rehearsal {
     struct restore *r;
     const struct application *app;
@@ -68,9 +70,10 @@ static int on_rehearsal(void *ctx, const struct book_entry *e, struct err *err)
     return try_claim(ctx, e, err);
 }
 
-/* Its books are of the time before it was held. The cursor says that it was asked. */
+/* Its books are of the time before it was held. The cursor says that all were asked. */
 static int ask_to_look_again(struct restore *r, struct err *err)
 {
+    bool asked = false;
     for (size_t i = 0; i < restore_hold_count(r); i++) {
         struct application app;
         bool gone = false;
@@ -80,21 +83,36 @@ static int ask_to_look_again(struct restore *r, struct err *err)
             continue;
         if (app.engine->look_again(r->cx->kube, r->a, &app, err) < 0)
             return err_wrap(err, "%s", restore_hold_name(r, i));
-        status_set(&r->st, "cursor", json_integer(1));
+        asked = true;
     }
-    return 0;
+    if (!asked)
+        return STEP_NEXT;
+    status_set(&r->st, "cursor", json_integer(1));
+    r->wait_ms = 300;
+    return restore_wait(r, "asking the engine to compare with Git");
 }
 
 /* STEP_NEXT: the books are of now. */
 static int look_again(struct restore *r, struct err *err)
 {
-    if (json_object_get(r->st.now, "cursor"))
-        return restore_quiet(r, err);
-    if (ask_to_look_again(r, err) < 0)
-        return -1;
-    r->wait_ms = 300;
-    return json_object_get(r->st.now, "cursor") ? restore_wait(r, "asking the engine to compare")
-                                                : STEP_NEXT;
+    if (!json_object_get(r->st.now, "cursor"))
+        return ask_to_look_again(r, err);
+    for (size_t i = 0; i < restore_hold_count(r); i++) {
+        struct application app;
+        bool gone = false, looked = false;
+        char why[400] = "";
+        if (restore_hold_read(r, i, &app, &gone, err) < 0)
+            return -1;
+        if (gone || !app.engine->looked)
+            continue;
+        if (app.engine->looked(r->cx->kube, r->a, &app, &looked, why, sizeof why, err) < 0)
+            return err_wrap(err, "%s", restore_hold_name(r, i));
+        if (!looked) {
+            r->wait_ms = LOOK_MS;
+            return restore_wait(r, "%s: %s", restore_hold_name(r, i), why);
+        }
+    }
+    return STEP_NEXT;
 }
 
 int restore_preflight(struct restore *r, struct err *err)

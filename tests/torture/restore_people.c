@@ -320,6 +320,32 @@ static void what_argocd_would_prune_is_not_given_back(void **state)
     scenario_close(&s);
 }
 
+/* Without Git all is listed as if Git held nothing. */
+static void what_cannot_be_compared_is_waited_for(void **state)
+{
+    (void)state;
+    json_error_t why;
+    json_t *comes_back CLEANUP_JSON = json_loads(
+        "[{\"name\":\"repo-server\",\"group\":\"argoproj.io\",\"kind\":\"Application\",\"when\":[{"
+        "\"path\":[\"status\",\"sync\",\"status\"],\"equals\":\"Unknown\"}],\"after\":200,\"do\":[{"
+        "\"set\":[\"status\",\"sync\",\"status\"],\"value\":\"Synced\"},{\"set\":[\"status\","
+        "\"resources\"],\"value\":[]}]}]",
+        0, &why);
+    assert_non_null(comes_back);
+    struct scenario s = {.target = TARGET_APPLICATION, .backup_ends = "Completed"};
+    scenario_open(&s);
+    struct fake_child *fake = scenario_start(&s, comes_back);
+    drive(fake, &s, "Preflight");
+    patch(fake, &KUBE_APPLICATION, "argocd", "shop",
+          "{\"status\":{\"sync\":{\"status\":\"Unknown\"},\"resources\":[" RESOURCE(
+              "", "PersistentVolumeClaim", "data-shop-0", DROPPED) "]}}",
+          false);
+    drive(fake, &s, NULL);
+    assert_in(fake, "Done");
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
 static void what_else_it_would_prune_is_its_own_business(void **state)
 {
     (void)state;
@@ -328,7 +354,8 @@ static void what_else_it_would_prune_is_its_own_business(void **state)
         {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", DROPPED), "{\"prune\":false}"},
         {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", DROPPED),
          "{\"prune\":true,\"enabled\":false}"},
-        {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", SYNCED), "{\"prune\":true}"}};
+        {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", SYNCED), "{\"prune\":true}"},
+        {RESOURCE("", "Secret", "handmade", DROPPED ",\"hook\":true"), "{\"prune\":true}"}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct scenario s;
         struct fake_child *fake = dropped(&s, rows[i][0], rows[i][1]);
@@ -343,6 +370,7 @@ int people_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_argocd_would_prune_is_not_given_back),
         cmocka_unit_test(what_else_it_would_prune_is_its_own_business),
+        cmocka_unit_test(what_cannot_be_compared_is_waited_for),
         cmocka_unit_test(a_foreign_pod_stops_it_and_resume_goes_on),
         cmocka_unit_test(abandon_gives_everything_back),
         cmocka_unit_test(deleted_after_clear_it_stays_held),
