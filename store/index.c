@@ -23,7 +23,7 @@ enum { SEGMENT_LOG2 = 12, SEGMENT = 1 << SEGMENT_LOG2, MIN_SLOTS = 1024 };
  * cost more time than the one before. */
 enum { PROBES_MAX = 8192 };
 
-static atomic_size_t memory_all, memory_bound; /* of all indexes of the process */
+static atomic_size_t memory_bound; /* of each index */
 
 /* Entries lie in segments, so that growing copies nothing. The slots hold entry numbers plus one
  * (0: free), probed in line, at most 7/8 full. */
@@ -42,7 +42,6 @@ struct index {
     size_t pack_slots_n;
     uint32_t packs_stored;
     struct idset *known; /* of a lean index: its blobs of data */
-    size_t counted;      /* bytes of it in memory_all */
 };
 
 struct index *index_new(void)
@@ -67,7 +66,6 @@ void index_free(struct index *ix)
     free(ix->pack_slots);
     vec_free(&ix->packs);
     idset_free(ix->known);
-    atomic_fetch_sub(&memory_all, ix->counted);
     free(ix);
 }
 
@@ -281,21 +279,14 @@ static bool has_copy(const struct index *ix, uint32_t pack, const struct pack_bl
     return false;
 }
 
-static int check_memory(struct index *ix, struct err *err)
+static int check_memory(const struct index *ix, struct err *err)
 {
-    size_t own = index_memory(ix), bound = atomic_load(&memory_bound);
-    size_t all = atomic_fetch_add(&memory_all, own - ix->counted) + own - ix->counted;
-    ix->counted = own;
-    if (bound == 0 || all <= bound)
+    size_t bound = atomic_load(&memory_bound);
+    if (bound == 0 || index_memory(ix) <= bound)
         return 0;
-    if (own > bound)
-        return err_set(err, ERR_REFUSED,
-                       "the index of the repository needs more than the %zu MiB of memory that "
-                       "there are for it: give the process more",
-                       bound >> 20);
-    return err_set(err, ERR_BUSY,
-                   "the indexes of several repositories need more than the %zu MiB of memory that "
-                   "there are for them: it waits for the others",
+    return err_set(err, ERR_REFUSED,
+                   "the index of the repository needs more than the %zu MiB of memory that there "
+                   "are for it: give the process more",
                    bound >> 20);
 }
 

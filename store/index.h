@@ -74,8 +74,8 @@ bool index_find(const struct index *ix, enum blob_type type, const struct store_
 bool index_entry(const struct index *ix, uint32_t n, enum blob_type *ret_type,
                  struct store_id *ret_id, struct index_place *ret_place);
 
-/* How much memory all indexes of this process may take together, in bytes; 0, as at the start: no
- * bound. It is looked at when a pack is added. */
+/* How much memory each index of this process may take, in bytes; 0, as at the start: no bound. It
+ * is looked at when a pack is added. */
 void index_limit_memory(size_t bytes);
 
 /* Entries, copies included; bytes of memory. */
