@@ -1,34 +1,50 @@
 #include "cli/terminal.h"
 
 #include <errno.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "core/str.h"
 
-/* How many bytes of a control character stand at the front of `s`: 0 if none does. C1 ones are two
- * bytes in UTF-8. */
-static size_t control_length(str s)
+/* A stream as UTF-8: how much of a character is still to come. C1 controls are two bytes of it, of
+ * which the first is held back until the second is known. */
+struct shown {
+    int fd;
+    unsigned rest;
+    bool c2;
+};
+
+static void show(struct buf *out, unsigned char c)
 {
-    unsigned char c = (unsigned char)s.p[0], next = s.n > 1 ? (unsigned char)s.p[1] : 0;
-    if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
-        return 1;
-    return c == 0xc2 && next >= 0x80 && next < 0xa0 ? 2 : 0;
+    buf_printf(out, "\\x%02x", c);
 }
 
-static ssize_t write_shown(void *fd, const char *p, size_t n)
+static void add_byte(struct shown *s, unsigned char c, struct buf *out)
 {
+    bool follows = s->rest > 0 && c >= 0x80 && c < 0xc0, c1 = c >= 0x80 && c < 0xa0;
+    if (s->c2 && follows && c1)
+        show(out, 0xc2);
+    else if (s->c2)
+        buf_putc(out, (char)0xc2);
+    bool hidden = c1 && (s->c2 || !follows);
+    s->c2 = c == 0xc2;
+    s->rest = follows ? s->rest - 1 : c < 0xc0 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+    if (s->c2)
+        return;
+    if (hidden || (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
+        show(out, c);
+    else
+        buf_putc(out, (char)c);
+}
+
+static ssize_t write_shown(void *cookie, const char *p, size_t n)
+{
+    struct shown *s = cookie;
     struct buf out CLEANUP(buf_free) = {0};
-    for (size_t i = 0; i < n;) {
-        size_t control = control_length((str){p + i, n - i});
-        if (control == 0)
-            buf_putc(&out, p[i++]);
-        for (; control > 0; control--)
-            buf_printf(&out, "\\x%02x", (unsigned char)p[i++]);
-    }
+    for (size_t i = 0; i < n; i++)
+        add_byte(s, (unsigned char)p[i], &out);
     for (size_t at = 0; at < out.n;) {
-        ssize_t done = write((int)(intptr_t)fd, out.p + at, out.n - at);
+        ssize_t done = write(s->fd, out.p + at, out.n - at);
         if (done < 0 && errno != EINTR)
             return 0;
         at += done > 0 ? (size_t)done : 0;
@@ -36,12 +52,12 @@ static ssize_t write_shown(void *fd, const char *p, size_t n)
     return (ssize_t)n;
 }
 
-static void guard(FILE **stream, int fd, int buffering)
+static void guard(FILE **stream, struct shown *s, int buffering)
 {
     static const cookie_io_functions_t functions = {.write = write_shown};
-    if (!isatty(fd))
+    if (!isatty(s->fd))
         return;
-    FILE *guarded = fopencookie((void *)(intptr_t)fd, "w", functions);
+    FILE *guarded = fopencookie(s, "w", functions);
     if (!guarded)
         return;
     setvbuf(guarded, NULL, buffering, BUFSIZ);
@@ -57,6 +73,7 @@ void terminal_clear_line(void)
 
 void terminal_guard(void)
 {
-    guard(&stdout, STDOUT_FILENO, _IOLBF);
-    guard(&stderr, STDERR_FILENO, _IONBF); /* a question has no newline */
+    static struct shown out = {.fd = STDOUT_FILENO}, err = {.fd = STDERR_FILENO};
+    guard(&stdout, &out, _IOLBF);
+    guard(&stderr, &err, _IONBF); /* a question has no newline */
 }
