@@ -145,8 +145,12 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
     struct sync_options options = {.apart_ms = b->cx->sync_ms * 4 / 5};
     struct sync_result r = {0};
     struct kube_object o;
-    if (kube_get(b->cx->kube, a, &KUBE_BACKUPSTORE, NULL, store, &o, err) < 0)
-        return err->kind == ERR_NOT_FOUND ? 0 : -1;
+    if (kube_get(b->cx->kube, a, &KUBE_BACKUPSTORE, NULL, store, &o, err) < 0) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        metrics_forget(metrics_label(a, "store", store)); /* a turn may have gone on without it */
+        return 0;
+    }
     *ret_again = until_look(b, store, what_is(a, &o));
     if (*ret_again)
         return 0;

@@ -384,8 +384,13 @@ int maintenance_turn(struct context *cx, struct arena *a, const char *store, int
 {
     int64_t soonest = -1;
     struct turn t = {.cx = cx, .a = a, .store = store};
-    if (kube_get(cx->kube, a, &KUBE_BACKUPSTORE, NULL, store, &t.object, err) < 0)
-        return err->kind == ERR_NOT_FOUND ? (*ret_again = -1, 0) : -1;
+    if (kube_get(cx->kube, a, &KUBE_BACKUPSTORE, NULL, store, &t.object, err) < 0) {
+        if (err->kind != ERR_NOT_FOUND)
+            return -1;
+        metrics_forget(metrics_label(a, "store", store)); /* a turn may have gone on without it */
+        *ret_again = -1;
+        return 0;
+    }
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
         int64_t again;
         t.what = kinds[i].name;
