@@ -12,7 +12,8 @@
  *   /meta/backup.json                                               target, application, declared,
  * volumes Tags: "gleaner", "backup:<ns>/<name>", "uid:<Backup uid>", "target:<Kind>/<ns>/<name>",
  * "phase:Completed|PartiallyFailed", "safety:<Restore uid>" on safety backups,
- * "schedule:<ns>/<name>" if a Schedule made it, "ttl:<spec.ttl>".
+ * "schedule:<ns>/<name>" if a Schedule made it, "ttl:<spec.ttl>", "claims:<creationTimestamp of the
+ * oldest claim>".
  * Host: the cluster's name; paths: ["/"]. File times: creationTimestamp of the object. */
 #ifndef RECONCILER_SNAPSHOT_LAYOUT_H
 #define RECONCILER_SNAPSHOT_LAYOUT_H

@@ -161,10 +161,24 @@ static const char *host_of(struct backup_run *b)
     return arena_str(b->a, str_cut(&path, '/')).p;
 }
 
-static int save(struct backup_run *b, const struct store_id *tree, struct store_id *ret,
-                struct err *err)
+/* When the oldest of the claims was made; NULL: there are none. */
+static const char *claims_since(struct backup_run *b, const struct plan *p)
 {
-    const char *tags[8];
+    const char *oldest = NULL;
+    for (size_t i = 0; i < p->subject_count; i++) {
+        const struct kube_object *o = &p->subjects[i].object;
+        const char *made = raw_text(b->a, o->raw, "metadata", "creationTimestamp", NULL);
+        if (kube_object_is(o, "", "PersistentVolumeClaim") && p->subjects[i].core && made &&
+            (!oldest || strcmp(made, oldest) < 0))
+            oldest = made;
+    }
+    return oldest;
+}
+
+static int save(struct backup_run *b, const struct plan *p, const struct store_id *tree,
+                struct store_id *ret, struct err *err)
+{
+    const char *tags[9], *claims = claims_since(b, p);
     size_t n = 0;
     tags[n++] = "gleaner";
     tags[n++] = arena_printf(b->a, "backup:%s/%s", b->ns, b->name);
@@ -177,6 +191,8 @@ static int save(struct backup_run *b, const struct store_id *tree, struct store_
         tags[n++] = arena_printf(b->a, "schedule:%s/%s", b->ns, b->schedule);
     if (b->ttl)
         tags[n++] = arena_printf(b->a, "ttl:%s", b->ttl);
+    if (claims)
+        tags[n++] = arena_printf(b->a, "claims:%s", claims);
     static const char *const paths[] = {"/"};
     int64_t now = clock_wall_ms();
     struct snapshot s = {.time = {now / 1000, now % 1000 * 1000000},
@@ -283,7 +299,7 @@ int backup_write(struct backup_run *b, struct err *err)
         add_late_claims(b, &plan);
         if (load_moved(b, err) < 0)
             return -1;
-        if (build(b, &plan, &tree, err) < 0 || save(b, &tree, &snapshot, err) < 0) {
+        if (build(b, &plan, &tree, err) < 0 || save(b, &plan, &tree, &snapshot, err) < 0) {
             if (err && err->kind == ERR_GONE) /* our lock: the next try takes a new one */
                 err->kind = ERR_UNAVAILABLE;
             return -1;

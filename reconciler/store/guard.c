@@ -124,6 +124,28 @@ static bool is_newest(const struct judging *j, const struct row *row)
     return true;
 }
 
+/* `later` was made when all of its claims were younger than the row. */
+static bool is_before_claims(const struct row *row, const struct row *later)
+{
+    return later->ours && later->complete && !later->future &&
+           later->r.claims_ms > row->r.time_ms && same_target(&later->r, &row->r);
+}
+
+static bool is_last_before_claims(const struct judging *j, const struct row *row)
+{
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < j->in->snapshots_n; i++) {
+        const struct row *other = &j->rows[i];
+        if (row->complete && other->ours && other->complete && other != row &&
+            same_target(&other->r, &row->r) && is_newer(other, row))
+            next = MIN(next, other->r.time_ms);
+    }
+    for (size_t i = 0; row->complete && i < j->in->snapshots_n; i++)
+        if (is_before_claims(row, &j->rows[i]) && j->rows[i].r.claims_ms <= next)
+            return true;
+    return false;
+}
+
 static bool is_asked(const struct judging *j, const struct snapshot *s)
 {
     for (size_t i = 0; i < j->in->asked_n; i++)
@@ -265,6 +287,9 @@ static struct guard_verdict judge(const struct judging *j, size_t i)
             true, false, arena_printf(j->a, "its time to live, %s, is over", row->r.ttl)};
     if (row->future)
         return stay("its time is in the future, and it stays until that has come");
+    if (is_last_before_claims(j, row))
+        return stay("it is the last complete one from before the volumes were made anew: see what "
+                    "is in them, then ask to forget it");
     return by_policy(j, row);
 }
 

@@ -10,10 +10,12 @@
  *   5. one that is younger than the store's minRetention stays;
  *   6. the newest Completed one of a target stays;
  *   7. one that a person asked to forget goes; so does one whose ttl is over;
- *   8. of a Schedule with retention, on the target that the Schedule has now: Completed ones go
+ *   8. the last Completed one from before all claims of a later one were made stays: an application
+ *      that was made anew, with nothing in it, must not push out what it had;
+ *   9. of a Schedule with retention, on the target that the Schedule has now: Completed ones go
  * that the policy does not keep; a PartiallyFailed one goes if it is older than the oldest one that
  *      the policy keeps; safety backups of the target go likewise;
- *   9. all others stay.
+ *  10. all others stay.
  * Times in the future count as now in 4, 5 and 7. A policy neither judges nor counts a snapshot of
  * the future: one that a wrong clock made would be the newest of its day, every day until its time
  * has come, and the day's own would go. It is the newest Completed one only if all are of the

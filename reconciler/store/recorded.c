@@ -40,6 +40,9 @@ bool recorded_read(struct arena *a, const struct snapshot *s, struct recorded *r
     store_id_hex(&s->id, ret->snapshot);
     if (ret->ttl && (!clock_parse_duration(str_of(ret->ttl), &ret->ttl_ms) || ret->ttl_ms <= 0))
         ret->ttl_ms = 0;
+    const char *claims = snapshot_tag_value(s, "claims");
+    if (claims && !clock_parse(str_of(claims), &ret->claims_ms))
+        ret->claims_ms = 0;
     return true;
 }
 

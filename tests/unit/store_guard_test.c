@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "core/clock.h"
 #include "reconciler/schedule/policy.h"
 #include "reconciler/store/guard.h"
 
@@ -283,6 +284,63 @@ static void the_newest_complete_one_stays(void **state)
 }
 
 /* What the tag calls Completed, and was never read back. */
+static const char *claims(struct bench *b, int64_t age)
+{
+    char text[CLOCK_RFC3339];
+    clock_format(NOW - age, text);
+    return arena_printf(b->a, "claims:%s", text);
+}
+
+/* Deleted and made again, with nothing in it: `last: 2` would be two of nothing after two days. */
+static void the_last_one_before_new_claims_stays(void **state)
+{
+    (void)state;
+    struct bench b;
+    for (int anew = 0; anew < 2; anew++) {
+        up(&b, 2);
+        const char *old = claims(&b, 100 * DAY), *new = anew ? claims(&b, 4 * DAY + HOUR) : old;
+        size_t first = add(&b, 6 * DAY, old), good = add(&b, 5 * DAY, old);
+        size_t between = add(&b, 4 * DAY, new);
+        size_t last = (add(&b, 3 * DAY, new), add(&b, 2 * DAY, new));
+        judge(&b);
+        assert_true(b.v[first].forget);
+        assert_int_equal(b.v[good].forget, !anew);
+        assert_true(b.v[between].forget);
+        assert_false(b.v[last].forget);
+        if (anew)
+            assert_non_null(strstr(b.v[good].why, "made anew"));
+        down(&b);
+    }
+}
+
+/* Each time anew, what it had before; a person may say that it was meant. */
+static void of_each_time_anew_the_last_one_stays(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    size_t one = add(&b, 9 * DAY, claims(&b, 100 * DAY));
+    size_t two = add(&b, 6 * DAY, claims(&b, 8 * DAY));
+    size_t partial = add(&b, 4 * DAY + 2 * HOUR, "phase:PartiallyFailed");
+    size_t others = add(&b, 4 * DAY + HOUR, "target:HelmRelease/shop/another");
+    size_t three = add(&b, 3 * DAY, claims(&b, 4 * DAY));
+    size_t unknown = add(&b, 2 * DAY, "claims:soon");
+    size_t newest = add(&b, DAY, claims(&b, 4 * DAY));
+    judge(&b);
+    const size_t stay[] = {one, two, others, newest}, go[] = {partial, three, unknown};
+    for (size_t i = 0; i < ARRAY_LEN(stay); i++)
+        if (b.v[stay[i]].forget)
+            fail_msg("%zu goes: %s", stay[i], b.v[stay[i]].why);
+    for (size_t i = 0; i < ARRAY_LEN(go); i++)
+        if (!b.v[go[i]].forget)
+            fail_msg("%zu stays: %s", go[i], b.v[go[i]].why);
+    b.asked[0] = b.s[two].id;
+    b.in.asked_n = 1;
+    judge(&b);
+    assert_true(b.v[two].forget);
+    down(&b);
+}
+
 static void one_that_its_backup_denies_is_not_complete(void **state)
 {
     (void)state;
@@ -485,6 +543,8 @@ int main(void)
         cmocka_unit_test(a_safety_backup_does_not_stand_for_the_newest),
         cmocka_unit_test(the_young_stay),
         cmocka_unit_test(the_newest_complete_one_stays),
+        cmocka_unit_test(the_last_one_before_new_claims_stays),
+        cmocka_unit_test(of_each_time_anew_the_last_one_stays),
         cmocka_unit_test(one_that_its_backup_denies_is_not_complete),
         cmocka_unit_test(one_of_the_future_costs_nobody_his_place),
         cmocka_unit_test(spans_do_not_count_from_the_future),
