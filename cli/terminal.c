@@ -11,7 +11,7 @@
 struct shown {
     int fd;
     unsigned rest;
-    bool c2;
+    unsigned char before;
 };
 
 static void show(struct buf *out, unsigned char c)
@@ -19,17 +19,32 @@ static void show(struct buf *out, unsigned char c)
     buf_printf(out, "\\x%02x", c);
 }
 
+/* How many bytes follow one that begins a character (RFC 3629, 4). */
+static unsigned follow(unsigned char c)
+{
+    if (c < 0xc2 || c > 0xf4)
+        return 0;
+    return c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
+}
+
+static bool follows(const struct shown *s, unsigned char c)
+{
+    unsigned least = s->before == 0xe0 ? 0xa0 : s->before == 0xf0 ? 0x90 : 0x80;
+    unsigned most = s->before == 0xf4 ? 0x8f : 0xbf;
+    return s->rest > 0 && c >= least && c <= most;
+}
+
 static void add_byte(struct shown *s, unsigned char c, struct buf *out)
 {
-    bool follows = s->rest > 0 && c >= 0x80 && c < 0xc0, c1 = c >= 0x80 && c < 0xa0;
-    if (s->c2 && follows && c1)
+    bool in = follows(s, c), after_c2 = s->before == 0xc2, c1 = c >= 0x80 && c < 0xa0;
+    if (after_c2 && in && c1)
         show(out, 0xc2);
-    else if (s->c2)
+    else if (after_c2)
         buf_putc(out, (char)0xc2);
-    bool hidden = c1 && (s->c2 || !follows);
-    s->c2 = c == 0xc2;
-    s->rest = follows ? s->rest - 1 : c < 0xc0 ? 0 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : 3;
-    if (s->c2)
+    bool hidden = c1 && (after_c2 || !in);
+    s->rest = in ? s->rest - 1 : follow(c);
+    s->before = c;
+    if (c == 0xc2)
         return;
     if (hidden || (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f)
         show(out, c);

@@ -60,12 +60,13 @@ on_terminal "$gleaner repo ls -q latest" >"$work/shown"
 grep -qF 'clear\x1b[2J\x7f\xc2\x9bm'$'\tend' "$work/shown" || fail "a terminal gets: $(cat -v "$work/shown")"
 ! grep -qP '[\x00-\x08\x0b-\x1f\x7f]' "$work/shown" || fail "a terminal gets control characters: $(cat -v "$work/shown")"
 # Characters across the ends of the stream's buffer, one without a beginning, and a whole one.
-touch named/$'lone\x9bm' named/$'\xd1\x9bm'
+touch named/$'lone\x9bm' named/$'\xd1\x9bm' named/bad{$'\xff',$'\xc0',$'\xe0'}$'\x9bm'
 restic backup -q --host gamma --tag "$(printf 'x\xc2\x9b%.0s' {1..12000})" "$work/named"
 on_terminal "$gleaner repo snapshots --host gamma" >"$work/shown"
 ! LC_ALL=C grep -qP '\xc2\x9b' "$work/shown" || fail "a terminal gets a C1 control character"
 [ "$(grep -oF 'x\xc2\x9b' "$work/shown" | wc -l)" -eq 12000 ] || fail "not all C1 control characters are shown"
 on_terminal "$gleaner repo ls -q latest" >"$work/shown"
+[ "$(LC_ALL=C grep -caE 'bad.\\x9bm' "$work/shown")" -eq 3 ] || fail "after what begins no character: $(cat -v "$work/shown")"
 grep -qF 'lone\x9bm' "$work/shown" && grep -qF $'\xd1\x9bm' "$work/shown" || fail "of characters: $(cat -v "$work/shown")"
 restic forget -q latest
 on_terminal "$gleaner repo ls -q '"$'no\e[2Jsuch'"'" >"$work/shown"
