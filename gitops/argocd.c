@@ -270,25 +270,21 @@ static int argocd_quiet(struct kube *k, struct arena *a, const struct applicatio
     return 0;
 }
 
-static int ask_for_refresh(struct kube *k, struct arena *a, const struct application *app,
-                           const struct kube_object *o, struct err *err)
-{
-    struct kube_object after;
-    json_t *body CLEANUP_JSON =
-        json_pack("{s:{s:s,s:s,s:{s:s}}}", "metadata", "uid", o->uid, "resourceVersion",
-                  o->resource_version, "annotations", REFRESH, "normal");
-    return patch(k, a, app, KUBE_PATCH_MERGE, body, false, &after, err);
-}
-
-/* One that prunes nothing by itself deletes nothing, whatever Git says. */
+/* One that prunes nothing by itself deletes nothing, whatever Git says. An error of the repo-server
+ * is remembered for an hour after the third, but for who asks for a hard refresh. */
 static int argocd_look_again(struct kube *k, struct arena *a, const struct application *app,
-                             struct err *err)
+                             bool hard, struct err *err)
 {
     struct kube_object o;
     struct hold h;
     if (!argocd_prunes(app))
         return 0;
-    return held_object(k, a, app, &o, &h, err) < 0 ? -1 : ask_for_refresh(k, a, app, &o, err);
+    if (held_object(k, a, app, &o, &h, err) < 0)
+        return -1;
+    json_t *body CLEANUP_JSON =
+        json_pack("{s:{s:s,s:s,s:{s:s}}}", "metadata", "uid", o.uid, "resourceVersion",
+                  o.resource_version, "annotations", REFRESH, hard ? "hard" : "normal");
+    return patch(k, a, app, KUBE_PATCH_MERGE, body, false, &o, err);
 }
 
 static const char *comparison_error(struct arena *a, str raw)
@@ -320,8 +316,6 @@ static int argocd_looked(struct kube *k, struct arena *a, const struct applicati
     if (raw_is(sync, "Synced") || raw_is(sync, "OutOfSync"))
         return 0;
     const char *message = comparison_error(a, o.raw);
-    if (ask_for_refresh(k, a, app, &o, err) < 0)
-        return -1;
     return not_yet(ret_looked, why, why_n,
                    "Argo CD cannot compare Application %s/%s with Git: %.200s", o.ns, o.name,
                    message ? message : "it does not say why");

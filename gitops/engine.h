@@ -112,14 +112,14 @@ struct engine {
     int (*quiet)(struct kube *k, struct arena *a, const struct application *app, bool *ret_quiet,
                  char *why, size_t why_n, struct err *err);
 
-    /* Asks the engine, held as it is, to compare the cluster with Git once more. Nothing where it
-     * would delete nothing by itself. NULL, and `looked` too, for an engine that does nothing while
-     * it is held. */
-    int (*look_again)(struct kube *k, struct arena *a, const struct application *app,
+    /* Asks the engine, held as it is, to compare the cluster with Git once more; `hard`: with
+     * nothing that it remembers of Git. Nothing where it would delete nothing by itself. NULL, and
+     * `looked` too, for an engine that does nothing while it is held. */
+    int (*look_again)(struct kube *k, struct arena *a, const struct application *app, bool hard,
                       struct err *err);
 
-    /* *ret_looked: it has compared since, and could; the books, read now, are of now. Asks again
-     * where it could not. `why` as in quiet. */
+    /* *ret_looked: it has compared since, and could; the books, read now, are of now. `why` as in
+     * quiet. */
     int (*looked)(struct kube *k, struct arena *a, const struct application *app, bool *ret_looked,
                   char *why, size_t why_n, struct err *err);
 

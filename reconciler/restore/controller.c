@@ -114,8 +114,11 @@ static int answer_request(struct restore *r, struct err *err)
         return journal_enter(r, held, err) < 0 ? -1 : 1;
     }
     if (str_is(verb, "resume") && r->phase == PHASE_RESUME && r->manual) {
+        /* It may have waited for days: what the engine would do next is another thing by now. */
         status_set(&r->st, "resumeRequested", json_true());
-    } else if (str_is(verb, "cancel") && ending_is_free(r->phase) && !ending) {
+        return journal_enter(r, PHASE_PREFLIGHT, err) < 0 ? -1 : 1;
+    }
+    if (str_is(verb, "cancel") && ending_is_free(r->phase) && !ending) {
         return ending_begin(r, PHASE_CANCELLED, "Cancelled",
                             "Cancelled as asked. Nothing was changed", false, err) < 0
                    ? -1

@@ -1,9 +1,10 @@
 /* Preflight: what the engine will do next, asked and tried while it is still held. */
+#include "core/clock.h"
 #include "gitops/marks.h"
 #include "reconciler/restore/restore.h"
 #include "reconciler/restore/write.h"
 
-enum { LOOK_MS = 3000 };
+enum { SOON_MS = 300, ASK_AGAIN_S = 60 };
 
 struct rehearsal {
     struct restore *r;
@@ -70,8 +71,8 @@ static int on_rehearsal(void *ctx, const struct book_entry *e, struct err *err)
     return try_claim(ctx, e, err);
 }
 
-/* Its books are of the time before it was held. The cursor says that all were asked. */
-static int ask_to_look_again(struct restore *r, struct err *err)
+/* Its books are of the time before it was held. The cursor says when all were asked. */
+static int ask_to_look_again(struct restore *r, bool hard, struct err *err)
 {
     bool asked = false;
     for (size_t i = 0; i < restore_hold_count(r); i++) {
@@ -81,22 +82,24 @@ static int ask_to_look_again(struct restore *r, struct err *err)
             return -1;
         if (gone || !app.engine->look_again)
             continue;
-        if (app.engine->look_again(r->cx->kube, r->a, &app, err) < 0)
+        if (app.engine->look_again(r->cx->kube, r->a, &app, hard, err) < 0)
             return err_wrap(err, "%s", restore_hold_name(r, i));
         asked = true;
     }
     if (!asked)
         return STEP_NEXT;
-    status_set(&r->st, "cursor", json_integer(1));
-    r->wait_ms = 300;
+    status_set(&r->st, "cursor", json_integer(clock_wall_ms() / 1000));
+    r->wait_ms = SOON_MS;
     return restore_wait(r, "asking the engine to compare with Git");
 }
 
 /* STEP_NEXT: the books are of now. */
 static int look_again(struct restore *r, struct err *err)
 {
-    if (!json_object_get(r->st.now, "cursor"))
-        return ask_to_look_again(r, err);
+    json_int_t asked_s = json_integer_value(json_object_get(r->st.now, "cursor"));
+    json_int_t ago_s = clock_wall_ms() / 1000 - asked_s;
+    if (!asked_s)
+        return ask_to_look_again(r, false, err);
     for (size_t i = 0; i < restore_hold_count(r); i++) {
         struct application app;
         bool gone = false, looked = false;
@@ -107,10 +110,10 @@ static int look_again(struct restore *r, struct err *err)
             continue;
         if (app.engine->looked(r->cx->kube, r->a, &app, &looked, why, sizeof why, err) < 0)
             return err_wrap(err, "%s", restore_hold_name(r, i));
-        if (!looked) {
-            r->wait_ms = LOOK_MS;
+        if (!looked && (ago_s < 0 || ago_s >= ASK_AGAIN_S))
+            return ask_to_look_again(r, true, err);
+        if (!looked)
             return restore_wait(r, "%s: %s", restore_hold_name(r, i), why);
-        }
     }
     return STEP_NEXT;
 }

@@ -320,6 +320,29 @@ static void what_argocd_would_prune_is_not_given_back(void **state)
     scenario_close(&s);
 }
 
+/* It waits in Resume for a person, for days: Git may drop something meanwhile. */
+static void a_manual_resume_looks_again(void **state)
+{
+    (void)state;
+    static const char *const rows[][2] = {
+        {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", DROPPED), "Held"},
+        {RESOURCE("", "PersistentVolumeClaim", "data-shop-0", SYNCED), "Done"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct scenario s = {.target = TARGET_APPLICATION, .backup_ends = "Completed"};
+        scenario_open(&s);
+        struct fake_child *fake = scenario_start(&s, NULL);
+        patch(fake, &KUBE_RESTORE, GLEANER_NS, "r1", "{\"spec\":{\"resume\":\"Manual\"}}", false);
+        drive(fake, &s, "Resume");
+        char *body CLEANUP(free_p) = xasprintf("{\"status\":{\"resources\":[%s]}}", rows[i][0]);
+        patch(fake, &KUBE_APPLICATION, "argocd", "shop", body, false);
+        ask(fake, "resume");
+        drive(fake, &s, NULL);
+        assert_in(fake, rows[i][1]);
+        fake_stop(fake);
+        scenario_close(&s);
+    }
+}
+
 /* Without Git all is listed as if Git held nothing. */
 static void what_cannot_be_compared_is_waited_for(void **state)
 {
@@ -371,6 +394,7 @@ int people_tests(void)
         cmocka_unit_test(what_argocd_would_prune_is_not_given_back),
         cmocka_unit_test(what_else_it_would_prune_is_its_own_business),
         cmocka_unit_test(what_cannot_be_compared_is_waited_for),
+        cmocka_unit_test(a_manual_resume_looks_again),
         cmocka_unit_test(a_foreign_pod_stops_it_and_resume_goes_on),
         cmocka_unit_test(abandon_gives_everything_back),
         cmocka_unit_test(deleted_after_clear_it_stays_held),
