@@ -161,6 +161,16 @@ static const char *host_of(struct backup_run *b)
     return arena_str(b->a, str_cut(&path, '/')).p;
 }
 
+/* A claim of an ephemeral volume comes and goes with its pod. */
+static bool is_of_a_pod(struct arena *a, const struct kube_object *claim)
+{
+    struct kube_owner o;
+    for (struct raw_iter it = kube_owners(claim); kube_owner_next(a, &it, &o);)
+        if (streq(o.kind, "Pod"))
+            return true;
+    return false;
+}
+
 /* When the oldest of the claims was made; NULL: there are none. */
 static const char *claims_since(struct backup_run *b, const struct plan *p)
 {
@@ -169,7 +179,7 @@ static const char *claims_since(struct backup_run *b, const struct plan *p)
         const struct kube_object *o = &p->subjects[i].object;
         const char *made = raw_text(b->a, o->raw, "metadata", "creationTimestamp", NULL);
         if (kube_object_is(o, "", "PersistentVolumeClaim") && p->subjects[i].core && made &&
-            (!oldest || strcmp(made, oldest) < 0))
+            !is_of_a_pod(b->a, o) && (!oldest || strcmp(made, oldest) < 0))
             oldest = made;
     }
     return oldest;
@@ -193,6 +203,7 @@ static int save(struct backup_run *b, const struct plan *p, const struct store_i
         tags[n++] = arena_printf(b->a, "ttl:%s", b->ttl);
     if (claims)
         tags[n++] = arena_printf(b->a, "claims:%s", claims);
+    status_set(&b->st, "claimsSince", claims ? json_string(claims) : NULL);
     static const char *const paths[] = {"/"};
     int64_t now = clock_wall_ms();
     struct snapshot s = {.time = {now / 1000, now % 1000 * 1000000},

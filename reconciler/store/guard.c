@@ -10,7 +10,8 @@
 struct row {
     struct recorded r;
     bool ours, complete;
-    bool future; /* its time has not come: a clock was wrong when it was made, or is now */
+    bool future;      /* its time has not come: a clock was wrong when it was made, or is now */
+    bool last_before; /* claims of a later one were made, or later ones have none */
     bool kept_by_policy, judged_by_policy;
     const char *policy_word;
 };
@@ -46,6 +47,7 @@ static void read_rows(struct judging *j)
             continue;
         row->future = row->r.time_ms > j->in->now_ms;
         row->r.time_ms = MIN(row->r.time_ms, j->in->now_ms);
+        row->r.claims_ms = MIN(row->r.claims_ms, row->r.time_ms); /* two clocks */
         const struct guard_backup *b = backup_of(j->in, &row->r);
         row->complete = row->r.completed && !row->r.safety && (!b || b->completed);
     }
@@ -124,34 +126,61 @@ static bool is_newest(const struct judging *j, const struct row *row)
     return true;
 }
 
-/* `later` was made when all of its claims were younger than the row. */
-static bool is_before_claims(const struct row *row, const struct row *later)
-{
-    return later->ours && later->complete && !later->future &&
-           later->r.claims_ms > row->r.time_ms && same_target(&later->r, &row->r);
-}
-
-static bool is_last_before_claims(const struct judging *j, const struct row *row)
-{
-    int64_t next = INT64_MAX;
-    for (size_t i = 0; i < j->in->snapshots_n; i++) {
-        const struct row *other = &j->rows[i];
-        if (row->complete && other->ours && other->complete && other != row &&
-            same_target(&other->r, &row->r) && is_newer(other, row))
-            next = MIN(next, other->r.time_ms);
-    }
-    for (size_t i = 0; row->complete && i < j->in->snapshots_n; i++)
-        if (is_before_claims(row, &j->rows[i]) && j->rows[i].r.claims_ms <= next)
-            return true;
-    return false;
-}
-
 static bool is_asked(const struct judging *j, const struct snapshot *s)
 {
     for (size_t i = 0; i < j->in->asked_n; i++)
         if (store_id_equal(&j->in->asked[i], &s->id))
             return true;
     return false;
+}
+
+/* ---- what was there before an application was made anew ---- */
+
+static bool may_stand(const struct row *row)
+{
+    return row->ours && !row->r.safety && !row->future;
+}
+
+/* Whoever has `other` misses nothing of `row`. */
+static bool stands_for(const struct judging *j, const struct row *other, const struct row *row)
+{
+    return other != row && may_stand(other) && (other->complete || !row->complete) &&
+           (other->r.claims_ms || !row->r.claims_ms) && same_target(&other->r, &row->r) &&
+           is_newer(other, row) && !is_asked(j, &j->in->snapshots[other - j->rows]);
+}
+
+static bool is_last_before(const struct judging *j, const struct row *row)
+{
+    int64_t next = INT64_MAX;
+    bool bare = false; /* a later one is complete, and has no claims */
+    if (!may_stand(row))
+        return false;
+    for (size_t i = 0; i < j->in->snapshots_n; i++)
+        if (stands_for(j, &j->rows[i], row))
+            next = MIN(next, j->rows[i].r.time_ms);
+    for (size_t i = 0; i < j->in->snapshots_n; i++) {
+        const struct row *later = &j->rows[i];
+        if (!later->complete || !may_stand(later) || !same_target(&later->r, &row->r))
+            continue;
+        if (later->r.claims_ms > row->r.time_ms && later->r.claims_ms <= next)
+            return true;
+        bare |= later->r.claims_ms == 0 && is_newer(later, row);
+    }
+    return bare && row->r.claims_ms && next == INT64_MAX;
+}
+
+/* The newest GUARD_ANEW of each target: claims that are made anew every day are no accident. */
+static void find_last_before(struct judging *j)
+{
+    for (size_t i = j->in->snapshots_n; i-- > 0;)
+        j->rows[i].last_before = is_last_before(j, &j->rows[i]);
+    for (size_t i = 0; i < j->in->snapshots_n; i++) {
+        size_t newer = 0;
+        for (size_t k = 0; j->rows[i].last_before && k < j->in->snapshots_n; k++)
+            newer += j->rows[k].last_before && same_target(&j->rows[k].r, &j->rows[i].r) &&
+                     is_newer(&j->rows[k], &j->rows[i]);
+        j->rows[i].last_before = j->rows[i].last_before && newer < GUARD_ANEW;
+    }
 }
 
 /* ---- policies ---- */
@@ -282,14 +311,16 @@ static struct guard_verdict judge(const struct judging *j, size_t i)
                                                        recorded_target(j->a, &row->r))};
     if (is_asked(j, &in->snapshots[i]))
         return (struct guard_verdict){true, false, "it was asked for"};
+    if (row->last_before)
+        return stay(arena_printf(j->a,
+                                 "it is the last %sone from before the volumes were made anew: see "
+                                 "what is in them, then ask to forget it",
+                                 row->complete ? "complete " : ""));
     if (row->r.ttl_ms && in->now_ms - row->r.time_ms >= row->r.ttl_ms)
         return (struct guard_verdict){
             true, false, arena_printf(j->a, "its time to live, %s, is over", row->r.ttl)};
     if (row->future)
         return stay("its time is in the future, and it stays until that has come");
-    if (is_last_before_claims(j, row))
-        return stay("it is the last complete one from before the volumes were made anew: see what "
-                    "is in them, then ask to forget it");
     return by_policy(j, row);
 }
 
@@ -298,6 +329,7 @@ void guard_judge(const struct guard_input *in, struct arena *a, struct guard_ver
     struct judging j = {
         .in = in, .a = a, .rows = arena_alloc(a, (in->snapshots_n + 1) * sizeof(struct row))};
     read_rows(&j);
+    find_last_before(&j);
     for (size_t i = 0; i < in->schedules_n; i++)
         if (!retention_policy_is_empty(&in->schedules[i].policy))
             apply_policy(&j, &in->schedules[i]);

@@ -9,14 +9,16 @@
  * that is gone, 7 days from its own time;
  *   5. one that is younger than the store's minRetention stays;
  *   6. the newest Completed one of a target stays;
- *   7. one that a person asked to forget goes; so does one whose ttl is over;
- *   8. the last Completed one from before all claims of a later one were made stays: an application
- *      that was made anew, with nothing in it, must not push out what it had;
- *   9. of a Schedule with retention, on the target that the Schedule has now: Completed ones go
- * that the policy does not keep; a PartiallyFailed one goes if it is older than the oldest one that
- *      the policy keeps; safety backups of the target go likewise;
- *  10. all others stay.
- * Times in the future count as now in 4, 5 and 7. A policy neither judges nor counts a snapshot of
+ *   7. one that a person asked to forget goes;
+ *   8. the last one from before the claims of a later Completed one were made stays, as does the
+ *      last with claims where later ones have none: an application that was made anew, with nothing
+ *      in it, must not push out what it had. Of each target the newest ten of these;
+ *   9. one whose ttl is over goes;
+ *  10. of a Schedule with retention, on the target that the Schedule has now: Completed ones go
+ *      that the policy does not keep; a PartiallyFailed one goes if it is older than the oldest one
+ *      that the policy keeps; safety backups of the target go likewise;
+ *  11. all others stay.
+ * Times in the future count as now in 4, 5 and 9. A policy neither judges nor counts a snapshot of
  * the future: one that a wrong clock made would be the newest of its day, every day until its time
  * has come, and the day's own would go. It is the newest Completed one only if all are of the
  * future. Completed is what the tag says and no Backup resource denies.
@@ -27,7 +29,7 @@
 #include "reconciler/store/recorded.h"
 #include "store/retention.h"
 
-enum { GUARD_SAFETY_DAYS = 7 };
+enum { GUARD_SAFETY_DAYS = 7, GUARD_ANEW = 10 };
 
 struct guard_restore {
     const char *name; /* "namespace/name" */

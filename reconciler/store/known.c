@@ -53,6 +53,7 @@ static int seen_backup(void *ctx, const struct kube_object *o, struct err *err)
         .schedule = schedule_of(a, o),
         .safety = kube_label(a, o, LEASE_SAFETY_LABEL),
         .ttl = ttl,
+        .claims_since = raw_text(a, o->raw, "status", "claimsSince", NULL),
         .missing_since_ms = time_of(a, o->raw, "missingSince"),
         .completed_ms = time_of(a, o->raw, "completionTime"),
     };

@@ -29,6 +29,7 @@ struct known_backup {
     const char *safety;       /* the uid of the Restore that it is the safety backup of, or NULL */
     const char *ttl;          /* spec.ttl, or NULL */
     const char *schedule;     /* "namespace/name", or NULL */
+    const char *claims_since; /* status.claimsSince, or NULL */
     int64_t missing_since_ms; /* 0: it is not missing */
     int64_t completed_ms;     /* 0 */
     int64_t ttl_ms;           /* 0: none */

@@ -227,6 +227,10 @@ static int fill_once(struct context *cx, struct arena *a, struct opened *o, cons
     status_set(&st, "repositoryID", json_string(id));
     status_set(&st, "namespace", json_string(content_ns));
     status_set(&st, "snapshot", json_string(r->snapshot));
+    if (r->claims_ms) {
+        clock_format(r->claims_ms, time);
+        status_set(&st, "claimsSince", json_string(time));
+    }
     status_set(&st, "declared", declared(meta));
     status_set(&st, "counts", counts(plan));
     status_set(&st, "volumes", volume_rows(meta));
