@@ -195,6 +195,7 @@ static void add_target(struct arena *a, const struct known_backup *b)
 
 static void measure(struct arena *a, const struct known *k)
 {
+    metrics_hold();
     metrics_clear("gleaner_backups");
     metrics_clear("gleaner_backup_last_success_timestamp_seconds");
     for (size_t i = 0; i < k->backups.n; i++) {
@@ -206,6 +207,7 @@ static void measure(struct arena *a, const struct known *k)
         if (streq(b->phase, "Completed"))
             add_target(a, b);
     }
+    metrics_release();
 }
 
 /* ---- retention ---- */

@@ -20,7 +20,7 @@ static const struct metric {
     {"gleaner_prune_removed_bytes_total", "counter", "Bytes that this process pruned."},
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static struct map *series[ARRAY_LEN(metrics)]; /* by labels: double */
 
 /* Under the lock; NULL: there is no such name. */
@@ -75,6 +75,16 @@ void metrics_clear(const char *name)
             series[i] = NULL;
         }
     }
+    pthread_mutex_unlock(&lock);
+}
+
+void metrics_hold(void)
+{
+    pthread_mutex_lock(&lock);
+}
+
+void metrics_release(void)
+{
     pthread_mutex_unlock(&lock);
 }
 

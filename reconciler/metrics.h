@@ -11,8 +11,11 @@ void metrics_set(const char *name, const char *labels, double value);
 void metrics_add(const char *name, const char *labels, double value);
 void metrics_max(const char *name, const char *labels, double value); /* the greater one stays */
 
-/* Takes away all series of a name, before they are set anew. */
+/* Takes away all series of a name, before they are set anew: between metrics_hold and
+ * metrics_release, so that nobody reads what is not there yet. */
 void metrics_clear(const char *name);
+void metrics_hold(void);
+void metrics_release(void);
 
 /* Takes away the series with exactly these labels, of every name: what they are about is gone. */
 void metrics_forget(const char *labels);
