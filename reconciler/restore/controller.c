@@ -56,7 +56,9 @@ static int nothing_ran(struct restore *r, struct err *err)
  * and before, nothing that was stopped may have run, and every volume is looked at again. */
 static int make_ready_again(struct restore *r, struct err *err)
 {
-    int rc = restore_volumes_abort(r, err);
+    int rc = restore_take_leases(r, err); /* one that is Held is in nobody's way */
+    if (rc == STEP_NEXT)
+        rc = restore_volumes_abort(r, err);
     if (rc == STEP_NEXT)
         rc = nothing_ran(r, err);
     if (rc == STEP_NEXT && r->phase < PHASE_RESUME)
@@ -225,7 +227,7 @@ static int drive(struct restore *r, struct err *err)
     if (json_object_get(r->st.now, "ending"))
         return ending_go_back(r, err);
     if (r->phase == PHASE_HELD)
-        return STEP_NEXT;
+        return ending_rest(r, err) < 0 ? -1 : STEP_NEXT;
     return run_phase(r, err);
 }
 

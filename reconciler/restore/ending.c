@@ -28,6 +28,12 @@ static int release_leases(struct restore *r, struct err *err)
         if (lease_give(r->cx, r->a, lease, &me, err) < 0)
             return -1;
     }
+    return ending_rest(r, err);
+}
+
+int ending_rest(struct restore *r, struct err *err)
+{
+    struct lease_holder me = restore_holder(r);
     return lease_give(r->cx, r->a, LEASE_RESTORES, &me, err);
 }
 

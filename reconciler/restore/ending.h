@@ -20,6 +20,9 @@ int ending_go_back(struct restore *r, struct err *err) must_check;
 /* What a failure of the phase's step does: begins to go back, or stops Held with what to do. */
 int ending_fail(struct restore *r, const struct err *cause, struct err *err) must_check;
 
+/* While it is Held: other Restores may work, but of the same target. Idempotent. */
+int ending_rest(struct restore *r, struct err *err) must_check;
+
 /* True if it is Held and may go on when asked to: not over what no backup has. */
 bool ending_may_go_on(const struct restore *r);
 

@@ -189,6 +189,9 @@ void restore_event(struct restore *r, bool warning, bool everywhere, const char 
 
 struct lease_holder restore_holder(const struct restore *r);
 
+/* The Lease of all Restores and that of the target. STEP_... */
+int restore_take_leases(struct restore *r, struct err *err) must_check;
+
 /* REFUSED: a workload that Stop would scale is declared by an engine that is not held, or would
  * lose its claims by being scaled down. */
 int restore_check_workloads(struct restore *r, struct err *err) must_check;

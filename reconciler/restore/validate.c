@@ -1,4 +1,5 @@
 /* Validate, Plan, Lock: all that can be known before anything is touched. */
+#include "reconciler/restore/ending.h"
 #include "reconciler/restore/prepare.h"
 #include "reconciler/restore/restore.h"
 #include "store/verify.h"
@@ -303,7 +304,7 @@ int restore_plan(struct restore *r, struct err *err)
 
 /* ---- Lock ---- */
 
-int restore_lock(struct restore *r, struct err *err)
+int restore_take_leases(struct restore *r, struct err *err)
 {
     struct lease_holder me = restore_holder(r);
     const char *lease = lease_of_target(r->a, restore_target(r, "kind"),
@@ -319,6 +320,33 @@ int restore_lock(struct restore *r, struct err *err)
             return restore_wait(r, "waiting for %s to end", other);
         }
     }
+    return STEP_NEXT;
+}
+
+/* One that is Held has given the Lease of all back, and goes on when it is asked to: until then the
+ * volumes of its namespace are nobody else's. */
+static int wait_for_neighbour(struct restore *r, struct err *err)
+{
+    struct lease_holder me = restore_holder(r);
+    const char *other;
+    me.guest_of = r->uid; /* not for itself */
+    if (lease_restore_in(r->cx, r->a, restore_content_ns(r), &me, &other, err) < 0)
+        return -1;
+    if (!other)
+        return STEP_NEXT;
+    r->wait_ms = 3000;
+    return ending_rest(r, err) < 0
+               ? -1
+               : restore_wait(r, "waiting for Restore %s, which is in the same namespace", other);
+}
+
+int restore_lock(struct restore *r, struct err *err)
+{
+    int rc = restore_take_leases(r, err);
+    if (rc == STEP_NEXT)
+        rc = wait_for_neighbour(r, err);
+    if (rc != STEP_NEXT)
+        return rc;
     /* The wait may have been long: who is held, and what mounts the claims, as of now. */
     const char *waits_for;
     if (restore_plan_holds(r, err) < 0 || restore_note_claims(r, err) < 0 ||

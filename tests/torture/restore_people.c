@@ -320,6 +320,64 @@ static void what_argocd_would_prune_is_not_given_back(void **state)
     scenario_close(&s);
 }
 
+static bool leased(const struct fake_child *fake)
+{
+    json_t *state CLEANUP_JSON = scenario_state(fake);
+    return json_object_get(state, "Lease/" GLEANER_NS "/gleaner-restores") != NULL;
+}
+
+/* One that is Held is in nobody's way, and has the Lease again when it goes on. */
+static void held_it_gives_the_lease_of_all_back(void **state)
+{
+    (void)state;
+    static const char claim[] = RESOURCE("", "PersistentVolumeClaim", "data-shop-0", DROPPED);
+    struct scenario s;
+    struct fake_child *fake = dropped(&s, claim, "{\"prune\":true}");
+    assert_in(fake, "Held");
+    assert_false(leased(fake));
+    patch(fake, &KUBE_PVC, "shop", "data-shop-0",
+          "{\"metadata\":{\"annotations\":{\"argocd.argoproj.io/sync-options\":\"Prune=false\"}}}",
+          false);
+    ask(fake, "resume");
+    drive(fake, &s, "Resume");
+    assert_true(leased(fake));
+    drive(fake, &s, NULL);
+    assert_in(fake, "Done");
+    assert_false(leased(fake));
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
+/* Held, and its volumes half written: a second one in the namespace waits, and lets others work. */
+static void in_the_namespace_of_one_that_is_held_another_waits(void **state)
+{
+    (void)state;
+    json_error_t why;
+    json_t *ends CLEANUP_JSON = json_loads(
+        "[{\"name\":\"somebody\",\"group\":\"gleaner.dev\",\"kind\":\"Restore\",\"when\":[{"
+        "\"path\":["
+        "\"status\",\"phase\"],\"equals\":\"Held\"},{\"path\":[\"metadata\",\"name\"],\"equals\":"
+        "\"r2\"}],\"after\":200,\"do\":[{\"set\":[\"status\",\"phase\"],\"value\":\"Failed\"},{"
+        "\"set\":["
+        "\"metadata\",\"annotations\"],\"value\":{\"seen\":\"Lock\"}}]}]",
+        0, &why);
+    assert_non_null(ends);
+    struct scenario s = {.target = TARGET_APPLICATION, .backup_ends = "Completed"};
+    scenario_open(&s);
+    struct fake_child *fake = scenario_start(&s, ends);
+    fake_post(
+        fake, "objects",
+        "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Restore\",\"metadata\":{\"name\":"
+        "\"r2\",\"namespace\":\"" GLEANER_NS "\",\"uid\":\"u-r2\"},\"spec\":{\"backupRef\":{"
+        "\"name\":\"b2\"}},\"status\":{\"phase\":\"Held\",\"source\":{\"namespace\":\"shop\"}}}]");
+    drive(fake, &s, "Hold"); /* not before r2 has ended */
+    assert_at(fake, "Restore/" GLEANER_NS "/r2", "metadata", "annotations", "seen", "Lock");
+    drive(fake, &s, NULL);
+    assert_in(fake, "Done");
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
 /* It waits in Resume for a person, for days: Git may drop something meanwhile. */
 static void a_manual_resume_looks_again(void **state)
 {
@@ -395,6 +453,8 @@ int people_tests(void)
         cmocka_unit_test(what_else_it_would_prune_is_its_own_business),
         cmocka_unit_test(what_cannot_be_compared_is_waited_for),
         cmocka_unit_test(a_manual_resume_looks_again),
+        cmocka_unit_test(held_it_gives_the_lease_of_all_back),
+        cmocka_unit_test(in_the_namespace_of_one_that_is_held_another_waits),
         cmocka_unit_test(a_foreign_pod_stops_it_and_resume_goes_on),
         cmocka_unit_test(abandon_gives_everything_back),
         cmocka_unit_test(deleted_after_clear_it_stays_held),
