@@ -56,9 +56,7 @@ static int nothing_ran(struct restore *r, struct err *err)
  * and before, nothing that was stopped may have run, and every volume is looked at again. */
 static int make_ready_again(struct restore *r, struct err *err)
 {
-    int rc = restore_take_leases(r, err); /* one that is Held is in nobody's way */
-    if (rc == STEP_NEXT)
-        rc = restore_volumes_abort(r, err);
+    int rc = restore_volumes_abort(r, err);
     if (rc == STEP_NEXT)
         rc = nothing_ran(r, err);
     if (rc == STEP_NEXT && r->phase < PHASE_RESUME)
@@ -94,7 +92,16 @@ static int run_step(struct restore *r, struct err *err)
 
 /* ---- people's answers ---- */
 
-/* 1: a request was answered and the status written; 0: there was none. */
+/* It was in nobody's way while it was Held: now it takes its turn, and says so once. */
+static int wait_in_line(struct restore *r, struct err *err)
+{
+    if (streq(status_reason(&r->st, "Reconciling"), "Waiting"))
+        return 1;
+    status_condition(&r->st, "Reconciling", "True", "Waiting", "%s; then it goes on", r->why);
+    return restore_save(r, err) < 0 ? -1 : 1;
+}
+
+/* 1: a request was answered, or waits for its turn; 0: there was none. */
 static int answer_request(struct restore *r, struct err *err)
 {
     const char *request = kube_annotation(r->a, &r->st.object, REQUEST_ANNOTATION);
@@ -102,11 +109,15 @@ static int answer_request(struct restore *r, struct err *err)
         return 0;
     str rest = str_of(request);
     str verb = str_cut(&rest, ':');
-    status_set(&r->st, "lastHandledRequest", json_string(request));
     enum restore_phase held = restore_phase_parse(status_text(&r->st, "heldIn"));
     bool ending = json_object_get(r->st.now, "ending") != NULL;
+    bool goes_on = str_is(verb, "resume") && held != PHASE_MAX && ending_may_go_on(r);
+    int rc = goes_on ? restore_take_leases(r, err) : STEP_NEXT;
+    if (rc != STEP_NEXT)
+        return rc < 0 ? -1 : wait_in_line(r, err);
 
-    if (str_is(verb, "resume") && held != PHASE_MAX && ending_may_go_on(r)) {
+    status_set(&r->st, "lastHandledRequest", json_string(request));
+    if (goes_on) {
         /* Whoever looked after the cause may have written to volumes that were equal already. */
         if (held == PHASE_OBJECTS)
             held = PHASE_VOLUMES;
