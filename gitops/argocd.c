@@ -298,27 +298,29 @@ static const char *comparison_error(struct arena *a, str raw)
 
 /* Where Argo CD could not read Git it lists everything as if Git held nothing. */
 static int argocd_looked(struct kube *k, struct arena *a, const struct application *app,
-                         bool *ret_looked, char *why, size_t why_n, struct err *err)
+                         enum looked *ret_looked, char *why, size_t why_n, struct err *err)
 {
     struct kube_object o;
     struct hold h;
-    if (!argocd_prunes(app)) {
-        *ret_looked = true;
+    bool quiet = false;
+    *ret_looked = LOOKED;
+    if (!argocd_prunes(app))
+        return 0;
+    if (argocd_quiet(k, a, app, &quiet, why, why_n, err) < 0)
+        return -1;
+    if (!quiet) {
+        *ret_looked = LOOK_GOES_ON;
         return 0;
     }
-    if (argocd_quiet(k, a, app, ret_looked, why, why_n, err) < 0)
-        return -1;
-    if (!*ret_looked)
-        return 0;
     if (held_object(k, a, app, &o, &h, err) < 0)
         return -1;
     str sync = raw_at(o.raw, "status", "sync", "status", NULL);
     if (raw_is(sync, "Synced") || raw_is(sync, "OutOfSync"))
         return 0;
     const char *message = comparison_error(a, o.raw);
-    return not_yet(ret_looked, why, why_n,
-                   "Argo CD cannot compare Application %s/%s with Git: %.200s", o.ns, o.name,
-                   message ? message : "it does not say why");
+    *ret_looked = LOOK_FAILED;
+    return not_yet(&quiet, why, why_n, "Argo CD cannot compare Application %s/%s with Git: %.200s",
+                   o.ns, o.name, message ? message : "it does not say why");
 }
 
 static int argocd_mark_cleared(struct kube *k, struct arena *a, const struct application *app,

@@ -71,6 +71,12 @@ struct hold {
     str added, before;         /* raw JSON, the engine's own */
 };
 
+enum looked {
+    LOOK_GOES_ON,
+    LOOK_FAILED, /* it could not, and has to be asked again */
+    LOOKED
+};
+
 struct engine {
     const char *name;                     /* "Flux", "Argo CD" */
     const struct kube_type *const *types; /* ended by NULL */
@@ -118,10 +124,9 @@ struct engine {
     int (*look_again)(struct kube *k, struct arena *a, const struct application *app, bool hard,
                       struct err *err);
 
-    /* *ret_looked: it has compared since, and could; the books, read now, are of now. `why` as in
-     * quiet. */
-    int (*looked)(struct kube *k, struct arena *a, const struct application *app, bool *ret_looked,
-                  char *why, size_t why_n, struct err *err);
+    /* What came of it. LOOKED: the books, read now, are of now. `why` of the others as in quiet. */
+    int (*looked)(struct kube *k, struct arena *a, const struct application *app,
+                  enum looked *ret_looked, char *why, size_t why_n, struct err *err);
 
     /* Rewrites the marker's state to "cleared". */
     int (*mark_cleared)(struct kube *k, struct arena *a, const struct application *app,

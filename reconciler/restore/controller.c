@@ -92,7 +92,7 @@ static int run_step(struct restore *r, struct err *err)
 
 /* ---- people's answers ---- */
 
-/* It was in nobody's way while it was Held: now it takes its turn, and says so once. */
+/* It was in nobody's way while it waited for a person: now it takes its turn, and says so once. */
 static int wait_in_line(struct restore *r, struct err *err)
 {
     if (streq(status_reason(&r->st, "Reconciling"), "Waiting"))
@@ -112,7 +112,9 @@ static int answer_request(struct restore *r, struct err *err)
     enum restore_phase held = restore_phase_parse(status_text(&r->st, "heldIn"));
     bool ending = json_object_get(r->st.now, "ending") != NULL;
     bool goes_on = str_is(verb, "resume") && held != PHASE_MAX && ending_may_go_on(r);
-    int rc = goes_on ? restore_take_leases(r, err) : STEP_NEXT;
+    bool by_hand = str_is(verb, "resume") && r->phase == PHASE_RESUME && r->manual &&
+                   !json_is_true(json_object_get(r->st.now, "resumeRequested"));
+    int rc = goes_on || by_hand ? restore_take_leases(r, err) : STEP_NEXT;
     if (rc != STEP_NEXT)
         return rc < 0 ? -1 : wait_in_line(r, err);
 
@@ -126,7 +128,7 @@ static int answer_request(struct restore *r, struct err *err)
         status_set(&r->st, "goingOn", json_true());
         return journal_enter(r, held, err) < 0 ? -1 : 1;
     }
-    if (str_is(verb, "resume") && r->phase == PHASE_RESUME && r->manual) {
+    if (by_hand) {
         /* It may have waited for days: what the engine would do next is another thing by now. */
         status_set(&r->st, "resumeRequested", json_true());
         return journal_enter(r, PHASE_PREFLIGHT, err) < 0 ? -1 : 1;

@@ -18,7 +18,7 @@ bool ending_may_go_on(const struct restore *r)
     return r->phase == PHASE_HELD && !streq(status_reason(&r->st, "Held"), OUTDATED);
 }
 
-static int release_leases(struct restore *r, struct err *err)
+int ending_release(struct restore *r, struct err *err)
 {
     struct lease_holder me = restore_holder(r);
     const char *kind = restore_target(r, "kind");
@@ -42,7 +42,7 @@ int ending_clean_up(struct restore *r, struct err *err)
     str list = raw_at(r->st.object.raw, "metadata", "finalizers", NULL);
     if (!list.p || !memmem(list.p, list.n, RESTORE_FINALIZER, strlen(RESTORE_FINALIZER)))
         return 0;
-    if (release_leases(r, err) < 0)
+    if (ending_release(r, err) < 0)
         return -1;
     return journal_finalizer(r, false, err);
 }

@@ -30,6 +30,9 @@ bool ending_may_go_on(const struct restore *r);
 int ending_finish(struct restore *r, enum restore_phase p, const char *reason, const char *message,
                   struct err *err) must_check;
 
+/* Gives back both Leases. Idempotent. */
+int ending_release(struct restore *r, struct err *err) must_check;
+
 /* Gives back the leases and the finalizer of one that has ended. Idempotent. */
 int ending_clean_up(struct restore *r, struct err *err) must_check;
 

@@ -3,6 +3,7 @@
  * The truth about each is the marker on the application itself. */
 #include "reconciler/holds.h"
 #include "reconciler/reach.h"
+#include "reconciler/restore/ending.h"
 #include "reconciler/restore/restore.h"
 
 enum { SETTLE_AFTER_UNDO_S = 60, HOLDS_MAX = 50 };
@@ -244,13 +245,18 @@ int restore_clear(struct restore *r, struct err *err)
 
 int restore_check_holds(struct restore *r, struct err *err)
 {
+    /* One that was deleted while a manual resume was waited for is not to be given back. */
+    bool resumes =
+        r->phase == PHASE_PREFLIGHT && json_is_true(json_object_get(r->st.now, "resumeRequested"));
     for (size_t i = 0; i < restore_hold_count(r); i++) {
         struct application app;
         struct hold h;
-        bool quiet;
+        bool quiet, gone = false;
         char why[400];
-        if (restore_hold_read(r, i, &app, NULL, err) < 0)
+        if (restore_hold_read(r, i, &app, resumes ? &gone : NULL, err) < 0)
             return -1;
+        if (gone)
+            continue;
         if (!hold_read(r->a, &app.object, &h) || !streq(h.uid, r->uid))
             return err_set(err, ERR_REFUSED, "somebody took the hold off %s",
                            restore_hold_name(r, i));
@@ -363,7 +369,10 @@ int restore_hold_undo(struct restore *r, struct err *err)
 
 int restore_resume(struct restore *r, struct err *err)
 {
-    if (r->manual && !json_is_true(json_object_get(r->st.now, "resumeRequested")))
+    bool waits = r->manual && !json_is_true(json_object_get(r->st.now, "resumeRequested"));
+    if (waits && ending_rest(r, err) < 0)
+        return -1;
+    if (waits)
         return restore_wait(r,
                             "the target is restored; the engine is given back when asked: kubectl "
                             "annotate restore -n %s %s --overwrite gleaner.dev/request=resume",

@@ -71,8 +71,16 @@ static int on_rehearsal(void *ctx, const struct book_entry *e, struct err *err)
     return try_claim(ctx, e, err);
 }
 
-/* Its books are of the time before it was held. The cursor says when all were asked. */
-static int ask_to_look_again(struct restore *r, bool hard, struct err *err)
+static int note_asked(struct restore *r)
+{
+    status_set(&r->st, "cursor", json_integer(clock_wall_ms() / 1000));
+    r->wait_ms = SOON_MS;
+    return restore_wait(r, "asking the engine to compare with Git");
+}
+
+/* Its books are of the time before it was held. The cursor says when all were asked, or one of them
+ * again. */
+static int ask_to_look_again(struct restore *r, struct err *err)
 {
     bool asked = false;
     for (size_t i = 0; i < restore_hold_count(r); i++) {
@@ -82,38 +90,41 @@ static int ask_to_look_again(struct restore *r, bool hard, struct err *err)
             return -1;
         if (gone || !app.engine->look_again)
             continue;
-        if (app.engine->look_again(r->cx->kube, r->a, &app, hard, err) < 0)
+        if (app.engine->look_again(r->cx->kube, r->a, &app, false, err) < 0)
             return err_wrap(err, "%s", restore_hold_name(r, i));
         asked = true;
     }
-    if (!asked)
-        return STEP_NEXT;
-    status_set(&r->st, "cursor", json_integer(clock_wall_ms() / 1000));
-    r->wait_ms = SOON_MS;
-    return restore_wait(r, "asking the engine to compare with Git");
+    return asked ? note_asked(r) : STEP_NEXT;
 }
 
-/* STEP_NEXT: the books are of now. */
+/* STEP_NEXT: the books of this one are of now. */
+static int look_at(struct restore *r, size_t i, bool may_ask, struct err *err)
+{
+    struct application app;
+    enum looked looked;
+    bool gone = false;
+    char why[400] = "";
+    if (restore_hold_read(r, i, &app, &gone, err) < 0)
+        return -1;
+    if (gone || !app.engine->looked)
+        return STEP_NEXT;
+    if (app.engine->looked(r->cx->kube, r->a, &app, &looked, why, sizeof why, err) < 0)
+        return err_wrap(err, "%s", restore_hold_name(r, i));
+    if (looked == LOOK_FAILED && may_ask)
+        return app.engine->look_again(r->cx->kube, r->a, &app, true, err) < 0 ? -1 : note_asked(r);
+    return looked == LOOKED ? STEP_NEXT : restore_wait(r, "%s: %s", restore_hold_name(r, i), why);
+}
+
 static int look_again(struct restore *r, struct err *err)
 {
     json_int_t asked_s = json_integer_value(json_object_get(r->st.now, "cursor"));
     json_int_t ago_s = clock_wall_ms() / 1000 - asked_s;
     if (!asked_s)
-        return ask_to_look_again(r, false, err);
+        return ask_to_look_again(r, err);
     for (size_t i = 0; i < restore_hold_count(r); i++) {
-        struct application app;
-        bool gone = false, looked = false;
-        char why[400] = "";
-        if (restore_hold_read(r, i, &app, &gone, err) < 0)
-            return -1;
-        if (gone || !app.engine->looked)
-            continue;
-        if (app.engine->looked(r->cx->kube, r->a, &app, &looked, why, sizeof why, err) < 0)
-            return err_wrap(err, "%s", restore_hold_name(r, i));
-        if (!looked && (ago_s < 0 || ago_s >= ASK_AGAIN_S))
-            return ask_to_look_again(r, true, err);
-        if (!looked)
-            return restore_wait(r, "%s: %s", restore_hold_name(r, i), why);
+        int rc = look_at(r, i, ago_s < 0 || ago_s >= ASK_AGAIN_S, err);
+        if (rc != STEP_NEXT)
+            return rc;
     }
     return STEP_NEXT;
 }

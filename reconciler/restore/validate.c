@@ -316,6 +316,9 @@ int restore_take_leases(struct restore *r, struct err *err)
         if (lease_take(r->cx, r->a, leases[i], &me, &taken, &other, err) < 0)
             return -1;
         if (!taken) {
+            /* Whoever waits keeps nobody waiting: the other may need it to end. */
+            if (i > 0 && ending_rest(r, err) < 0)
+                return -1;
             r->wait_ms = 3000;
             return restore_wait(r, "waiting for %s to end", other);
         }
@@ -335,18 +338,19 @@ static int wait_for_neighbour(struct restore *r, struct err *err)
     if (!other)
         return STEP_NEXT;
     r->wait_ms = 3000;
-    return ending_rest(r, err) < 0
-               ? -1
-               : restore_wait(r, "waiting for Restore %s, which is in the same namespace", other);
+    return restore_wait(r, "waiting for Restore %s, which is in the same namespace", other);
 }
 
 int restore_lock(struct restore *r, struct err *err)
 {
-    int rc = restore_take_leases(r, err);
+    int rc = wait_for_neighbour(r, err);
     if (rc == STEP_NEXT)
-        rc = wait_for_neighbour(r, err);
+        rc = restore_take_leases(r, err);
     if (rc != STEP_NEXT)
         return rc;
+    rc = wait_for_neighbour(r, err); /* now that none can become one */
+    if (rc != STEP_NEXT)
+        return rc < 0 || ending_release(r, err) < 0 ? -1 : rc;
     /* The wait may have been long: who is held, and what mounts the claims, as of now. */
     const char *waits_for;
     if (restore_plan_holds(r, err) < 0 || restore_note_claims(r, err) < 0 ||

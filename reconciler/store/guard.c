@@ -177,7 +177,8 @@ static void find_last_before(struct judging *j)
     for (size_t i = 0; i < j->in->snapshots_n; i++) {
         size_t newer = 0;
         for (size_t k = 0; j->rows[i].last_before && k < j->in->snapshots_n; k++)
-            newer += j->rows[k].last_before && same_target(&j->rows[k].r, &j->rows[i].r) &&
+            newer += j->rows[k].last_before && !is_asked(j, &j->in->snapshots[k]) &&
+                     same_target(&j->rows[k].r, &j->rows[i].r) &&
                      is_newer(&j->rows[k], &j->rows[i]);
         j->rows[i].last_before = j->rows[i].last_before && newer < GUARD_ANEW;
     }

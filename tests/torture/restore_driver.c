@@ -26,7 +26,7 @@ static bool is_in(struct kube *k, const char *phase)
            raw_is(raw_at(o.raw, "status", "phase", NULL), phase);
 }
 
-int driver_run(const char *kubeconfig, const char *root, const char *until)
+static int run(const char *kubeconfig, const char *root, const char *until, int turns)
 {
     struct err err = {0};
     struct kube_config *config;
@@ -45,7 +45,7 @@ int driver_run(const char *kubeconfig, const char *root, const char *until)
     struct arena *sweep CLEANUP(arena_free_p) = arena_new();
     if (holds_sweep(&cx, sweep, &err) < 0)
         fprintf(stderr, "driver: sweep: %s\n", err.msg);
-    for (int i = 0; i < GIVE_UP_AFTER; i++) {
+    for (int i = 0; i < turns; i++) {
         struct arena *a CLEANUP(arena_free_p) = arena_new();
         struct outcome out = {0};
         if (is_in(k, until))
@@ -62,4 +62,14 @@ int driver_run(const char *kubeconfig, const char *root, const char *until)
     }
     stored_drop();
     return 0;
+}
+
+int driver_run(const char *kubeconfig, const char *root, const char *until)
+{
+    return run(kubeconfig, root, until, GIVE_UP_AFTER);
+}
+
+int driver_turns(const char *kubeconfig, const char *root, int turns)
+{
+    return run(kubeconfig, root, NULL, turns);
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "reconciler/holds.h"
+#include "reconciler/target_lease.h"
 
 static const char restore_key[] = "Restore/" GLEANER_NS "/r1";
 static const char engine_key[] = "Kustomization/flux-system/shop";
@@ -275,6 +276,12 @@ static void verify_misses_a_key(void **state)
     verify_turns_red(&KUBE_CONFIGMAP, "tuned", "{\"data\":{\"b\":null}}", "data.b");
 }
 
+static bool leased(const struct fake_child *fake)
+{
+    json_t *state CLEANUP_JSON = scenario_state(fake);
+    return json_object_get(state, "Lease/" GLEANER_NS "/gleaner-restores") != NULL;
+}
+
 /* ---- Git has dropped it ---- */
 
 #define RESOURCE(group, kind, name, more)                                                          \
@@ -318,12 +325,6 @@ static void what_argocd_would_prune_is_not_given_back(void **state)
     assert_in(fake, "Done");
     fake_stop(fake);
     scenario_close(&s);
-}
-
-static bool leased(const struct fake_child *fake)
-{
-    json_t *state CLEANUP_JSON = scenario_state(fake);
-    return json_object_get(state, "Lease/" GLEANER_NS "/gleaner-restores") != NULL;
 }
 
 /* A reactor: the Restore r2 ends after a second in this phase, and bears a mark from then on. */
@@ -400,6 +401,33 @@ static void in_the_namespace_of_one_that_is_held_another_waits(void **state)
     scenario_close(&s);
 }
 
+/* The target is somebody else's, who may need the Lease of all to end. */
+static void who_waits_for_a_target_keeps_nobody_waiting(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct scenario s = flux("Completed");
+    struct fake_child *fake = scenario_start(&s, NULL);
+    char *others CLEANUP(free_p) = xasprintf(
+        "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Restore\",\"metadata\":{\"name\":"
+        "\"r2\",\"namespace\":\"" GLEANER_NS "\",\"uid\":\"u-r2\"},\"spec\":{\"backupRef\":{"
+        "\"name\":\"b2\"}},\"status\":{\"phase\":\"Held\",\"source\":{\"namespace\":\"another\"}}},"
+        "{\"apiVersion\":\"coordination.k8s.io/"
+        "v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"%s\","
+        "\"namespace\":\"" GLEANER_NS "\"},\"spec\":{\"holderIdentity\":\"Restore/" GLEANER_NS
+        "/r2/u-r2\"}}]",
+        lease_of_target(a, "Kustomization", "flux-system", "shop"));
+    fake_post(fake, "objects", others);
+    assert_int_equal(driver_turns(fake_kubeconfig(fake), s.root, 20), 0);
+    assert_in(fake, "Lock");
+    assert_false(leased(fake));
+    patch(fake, &KUBE_RESTORE, GLEANER_NS, "r2", "{\"status\":{\"phase\":\"Done\"}}", true);
+    drive(fake, &s, NULL);
+    assert_in(fake, "Done");
+    fake_stop(fake);
+    scenario_close(&s);
+}
+
 /* It waits in Resume for a person, for days: Git may drop something meanwhile. */
 static void a_manual_resume_looks_again(void **state)
 {
@@ -413,6 +441,9 @@ static void a_manual_resume_looks_again(void **state)
         struct fake_child *fake = scenario_start(&s, NULL);
         patch(fake, &KUBE_RESTORE, GLEANER_NS, "r1", "{\"spec\":{\"resume\":\"Manual\"}}", false);
         drive(fake, &s, "Resume");
+        assert_int_equal(driver_turns(fake_kubeconfig(fake), s.root, 5), 0);
+        assert_in(fake, "Resume");
+        assert_false(leased(fake));
         char *body CLEANUP(free_p) = xasprintf("{\"status\":{\"resources\":[%s]}}", rows[i][0]);
         patch(fake, &KUBE_APPLICATION, "argocd", "shop", body, false);
         ask(fake, "resume");
@@ -475,6 +506,7 @@ int people_tests(void)
         cmocka_unit_test(what_else_it_would_prune_is_its_own_business),
         cmocka_unit_test(what_cannot_be_compared_is_waited_for),
         cmocka_unit_test(a_manual_resume_looks_again),
+        cmocka_unit_test(who_waits_for_a_target_keeps_nobody_waiting),
         cmocka_unit_test(held_it_gives_the_lease_of_all_back),
         cmocka_unit_test(in_the_namespace_of_one_that_is_held_another_waits),
         cmocka_unit_test(a_foreign_pod_stops_it_and_resume_goes_on),

@@ -18,6 +18,9 @@ json_t *fixture_make(struct fake_child *fake, enum target t, const char *root);
  * `until` (may be NULL). Exit code: 0. */
 int driver_run(const char *kubeconfig, const char *root, const char *until);
 
+/* So many reconciles, unless it ends before. */
+int driver_turns(const char *kubeconfig, const char *root, int turns);
+
 struct scenario {
     enum target target;
     const char *backup_ends; /* how the safety backup ends */
@@ -33,8 +36,9 @@ void scenario_close(struct scenario *s);
 /* A fake server with the fixture; `more` reactors (may be NULL, borrowed). fake_stop at the end. */
 struct fake_child *scenario_start(struct scenario *s, json_t *more);
 
-/* Runs it to its end, then again and again, killed at each call that changes something, and compares
- * the ends; `end` is what it ends with. `base` (may be NULL: the fixture) is what it begins with. */
+/* Runs it to its end, then again and again, killed at each call that changes something, and
+ * compares the ends; `end` is what it ends with. `base` (may be NULL: the fixture) is what it
+ * begins with. */
 void scenario_kill_everywhere(struct scenario *s);
 
 void scenario_reactors(const struct fake_child *fake, const struct scenario *s, json_t *more);
