@@ -61,13 +61,7 @@ static const char *cell(struct arena *a, str raw, const char *const *path)
 
 static const char *ready(struct arena *a, str raw)
 {
-    struct raw_iter it = raw_iter(raw_at(raw, "status", "conditions", NULL));
-    const char *status = NULL;
-    for (str key, condition; raw_next(&it, &key, &condition);) {
-        if (raw_is(raw_get(condition, "type"), "Ready"))
-            status = raw_text(a, condition, "status", NULL);
-    }
-    return status;
+    return raw_text(a, kube_condition(raw, "Ready"), "status", NULL);
 }
 
 static size_t column_count(const struct view *v)

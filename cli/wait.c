@@ -13,12 +13,7 @@ struct seen {
 
 static const char *ready_message(struct arena *a, const struct kube_object *o)
 {
-    struct raw_iter it = raw_iter(raw_at(o->raw, "status", "conditions", NULL));
-    const char *message = NULL;
-    for (str key, condition; raw_next(&it, &key, &condition);) {
-        if (raw_is(raw_get(condition, "type"), "Ready"))
-            message = raw_text(a, condition, "message", NULL);
-    }
+    const char *message = raw_text(a, kube_condition(o->raw, "Ready"), "message", NULL);
     return message ? message : "";
 }
 

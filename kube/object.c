@@ -125,6 +125,26 @@ const char *kube_label(struct arena *a, const struct kube_object *o, const char 
     return raw_text(a, o->raw, "metadata", "labels", key, NULL);
 }
 
+str kube_condition(str object, const char *type)
+{
+    struct raw_iter it = raw_iter(raw_at(object, "status", "conditions", NULL));
+    for (str c; raw_next(&it, NULL, &c);)
+        if (raw_is(raw_get(c, "type"), type))
+            return c;
+    return (str){0};
+}
+
+bool kube_condition_is(str object, const char *type, const char *status)
+{
+    return raw_is(raw_get(kube_condition(object, type), "status"), status);
+}
+
+bool kube_job_is_finished(const struct kube_object *job)
+{
+    return kube_condition_is(job->raw, "Complete", "True") ||
+           kube_condition_is(job->raw, "Failed", "True");
+}
+
 struct raw_iter kube_owners(const struct kube_object *o)
 {
     return raw_iter(raw_at(o->raw, "metadata", "ownerReferences", NULL));

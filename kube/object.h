@@ -54,6 +54,14 @@ str kube_group_of(const char *api_version);
 const char *kube_annotation(struct arena *a, const struct kube_object *o, const char *key);
 const char *kube_label(struct arena *a, const struct kube_object *o, const char *key);
 
+/* The condition of that type among status.conditions of an object's text, raw; absent if there is
+ * none. */
+str kube_condition(str object, const char *type);
+bool kube_condition_is(str object, const char *type, const char *status); /* "True" ... */
+
+/* A Job has finished when it says Complete or Failed. Source: batch/v1 JobStatus.conditions. */
+bool kube_job_is_finished(const struct kube_object *job);
+
 /* metadata.ownerReferences, one by one; see raw_iter. */
 struct kube_owner {
     const char *api_version, *kind, *name, *uid;

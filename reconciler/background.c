@@ -129,16 +129,6 @@ static int say(struct context *cx, struct arena *a, const char *store, const str
                       buf_view(&text), &opts, NULL, err);
 }
 
-static bool is_ready(struct arena *a, const struct kube_object *store)
-{
-    str c;
-    for (struct raw_iter it = raw_iter(raw_at(store->raw, "status", "conditions", NULL));
-         raw_next(&it, NULL, &c);)
-        if (streq(raw_text(a, c, "type", NULL), "Ready"))
-            return raw_is(raw_get(c, "status"), "True");
-    return false;
-}
-
 static int sync_turn(struct background *b, struct arena *a, const char *store, int64_t *ret_again,
                      struct err *err)
 {
@@ -165,7 +155,8 @@ static int sync_turn(struct background *b, struct arena *a, const char *store, i
     if (!r.unreachable)
         metrics_set("gleaner_store_snapshots", metrics_label(a, "store", store),
                     (double)r.snapshots);
-    metrics_set("gleaner_store_ready", metrics_label(a, "store", store), is_ready(a, &o));
+    metrics_set("gleaner_store_ready", metrics_label(a, "store", store),
+                kube_condition_is(o.raw, "Ready", "True"));
     *ret_again = r.failures ? MIN(b->cx->sync_ms, AGAIN_MS) : b->cx->sync_ms;
     look_again(b, store, *ret_again);
     if (r.made || r.removed) {

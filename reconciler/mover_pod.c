@@ -198,18 +198,14 @@ static str container_state(const struct kube_object *pod, const char *which)
 /* Why a pod does not run yet: the scheduler's word, or the container's. */
 static const char *waiting_for(struct arena *a, const struct kube_object *pod)
 {
-    str item, waiting = container_state(pod, "waiting");
+    str waiting = container_state(pod, "waiting");
     const char *reason = raw_text(a, waiting, "reason", NULL);
     const char *message = raw_text(a, waiting, "message", NULL);
     if (reason && message)
         return arena_printf(a, "%s: %.*s", reason, WHY_MAX, message);
-    for (struct raw_iter it = raw_iter(raw_at(pod->raw, "status", "conditions", NULL));
-         raw_next(&it, NULL, &item);) {
-        const char *text = raw_text(a, item, "message", NULL);
-        if (raw_is(raw_get(item, "type"), "PodScheduled") &&
-            raw_is(raw_get(item, "status"), "False") && text)
-            return arena_printf(a, "it is not scheduled: %.*s", WHY_MAX, text);
-    }
+    const char *text = raw_text(a, kube_condition(pod->raw, "PodScheduled"), "message", NULL);
+    if (text && kube_condition_is(pod->raw, "PodScheduled", "False"))
+        return arena_printf(a, "it is not scheduled: %.*s", WHY_MAX, text);
     return reason ? reason : "it is being started";
 }
 
@@ -258,16 +254,12 @@ static int64_t leaving_since(struct arena *a, const struct kube_object *pod)
  * k8s.io/kubernetes pkg/controller/util/node MarkPodsNotReady. */
 static bool is_lost(struct arena *a, const struct kube_object *pod, int64_t age_ms)
 {
-    str item;
     if (age_ms > MOVER_DEADLINE_S * INT64_C(1000) + MOVER_LOST_MS)
         return true;
-    for (struct raw_iter it = raw_iter(raw_at(pod->raw, "status", "conditions", NULL));
-         raw_next(&it, NULL, &item);) {
-        if (raw_is(raw_get(item, "type"), "Ready") && raw_is(raw_get(item, "status"), "False") &&
-            since(raw_text(a, item, "lastTransitionTime", NULL)) > MOVER_LOST_MS)
-            return container_state(pod, "running").p != NULL;
-    }
-    return false;
+    const char *changed =
+        raw_text(a, kube_condition(pod->raw, "Ready"), "lastTransitionTime", NULL);
+    return kube_condition_is(pod->raw, "Ready", "False") && since(changed) > MOVER_LOST_MS &&
+           container_state(pod, "running").p;
 }
 
 static void observe(struct arena *a, const struct kube_object *pod, struct mover_pod *m)

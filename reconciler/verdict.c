@@ -45,20 +45,6 @@ static bool is(const struct facts *f, const struct kube_type *t)
     return streq(f->type->group, t->group) && streq(f->type->kind, t->kind);
 }
 
-/* A Job has finished when it says Complete or Failed. Source: batch/v1 JobStatus.conditions. */
-static bool job_finished(struct arena *a, const struct kube_object *o)
-{
-    str item;
-    for (struct raw_iter it = raw_iter(raw_at(o->raw, "status", "conditions", NULL));
-         raw_next(&it, NULL, &item);) {
-        const char *type = raw_text(a, item, "type", NULL);
-        if (raw_is(raw_get(item, "status"), "True") &&
-            (streq(type, "Complete") || streq(type, "Failed")))
-            return true;
-    }
-    return false;
-}
-
 bool verdict_is_token(const struct kube_object *secret)
 {
     return kube_object_is(secret, "", "Secret") &&
@@ -153,7 +139,8 @@ static bool rule_platform(struct arena *a, const struct facts *f, struct verdict
  */
 static bool rule_finished_job(struct arena *a, const struct facts *f, struct verdict *v)
 {
-    if (!is(f, &KUBE_JOB) || !job_finished(a, f->object))
+    (void)a;
+    if (!is(f, &KUBE_JOB) || !kube_job_is_finished(f->object))
         return false;
     set(v, VERDICT_HISTORY, "finished-job", KEEP_OBJECT, after_owner(f),
         f->book ? "Git declares it, but only this record says that it has already run"

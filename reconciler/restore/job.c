@@ -5,22 +5,6 @@
 #include "core/jsonedit.h"
 #include "reconciler/restore/prepare.h"
 
-static bool has_condition(str conditions, const char *type)
-{
-    struct raw_iter it = raw_iter(conditions);
-    str key, c;
-    while (raw_next(&it, &key, &c))
-        if (raw_is(raw_get(c, "type"), type) && raw_is(raw_get(c, "status"), "True"))
-            return true;
-    return false;
-}
-
-bool job_is_finished(const struct kube_object *job)
-{
-    str conditions = raw_at(job->raw, "status", "conditions", NULL);
-    return has_condition(conditions, "Complete") || has_condition(conditions, "Failed");
-}
-
 bool job_was_suspended(const struct kube_object *stored)
 {
     return raw_true(raw_at(stored->raw, "spec", "suspend", NULL));

@@ -51,9 +51,6 @@ int prepare_compare(struct arena *a, const struct prepared *p, const struct kube
 
 /* ---- finished Jobs ---- */
 
-/* A Job whose status says Complete or Failed. */
-bool job_is_finished(const struct kube_object *job);
-
 /* The body of a create that runs nothing: prepared, and spec.suspend true. */
 int job_prepare(struct arena *a, const struct prepared *p, str *ret, struct err *err) must_check;
 

@@ -134,7 +134,7 @@ static int verify_item(struct restore *r, struct stored *archive, const struct i
     const char *where;
     if (stored_object(archive, r->a, it, &stored, err) < 0)
         return -1;
-    if (item_is_job(it) && !job_is_finished(&stored))
+    if (item_is_job(it) && !kube_job_is_finished(&stored))
         return 0;
     if (!t || write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;

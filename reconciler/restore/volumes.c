@@ -31,16 +31,6 @@ static int make_namespace(struct restore *r, struct err *err)
     return restore_wait(r, "namespace %s begins", ns);
 }
 
-static bool is_established(const struct kube_object *crd)
-{
-    struct raw_iter it = raw_iter(raw_at(crd->raw, "status", "conditions", NULL));
-    str key, c;
-    while (raw_next(&it, &key, &c))
-        if (raw_is(raw_get(c, "type"), "Established") && raw_is(raw_get(c, "status"), "True"))
-            return true;
-    return false;
-}
-
 int restore_definitions(struct restore *r, struct err *err)
 {
     struct stored *archive;
@@ -60,7 +50,8 @@ int restore_definitions(struct restore *r, struct err *err)
         struct kube_object live;
         if (write_absent(r, archive, it, t, &live, err) < 0)
             return -1;
-        if (streq(it->resource, "customresourcedefinitions") && !is_established(&live))
+        if (streq(it->resource, "customresourcedefinitions") &&
+            !kube_condition_is(live.raw, "Established", "True"))
             return restore_wait(r, "the definition %s is not established yet", it->name);
     }
     return make_namespace(r, err);

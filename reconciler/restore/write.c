@@ -223,13 +223,13 @@ static int write_job(struct restore *r, const struct kube_type *t, const struct 
     str body;
     if (write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;
-    if (!there && !job_is_finished(stored))
+    if (!there && !kube_job_is_finished(stored))
         return 0; /* it would run again */
     if (!there && (job_prepare(r->a, p, &body, err) < 0 || create(r, t, it, body, &live, err) < 0))
         return -1;
     if (!fields_has_manager(raw_at(live.raw, "metadata", "managedFields", NULL), KUBE_MANAGER))
         return 0;
-    if (!job_is_finished(&live)) {
+    if (!kube_job_is_finished(&live)) {
         struct kube_write status = {.subresource = "status"};
         if (job_status_patch(r->a, stored, live.uid, &body, err) < 0 ||
             kube_patch(k, r->a, t, it->ns, it->name, KUBE_PATCH_MERGE, body, &status, &live, err) <

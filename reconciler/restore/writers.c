@@ -107,7 +107,7 @@ static bool cronjob_rests(const struct kube_object *o)
 
 static bool job_rests(const struct kube_object *o)
 {
-    return cronjob_rests(o) || job_is_finished(o);
+    return cronjob_rests(o) || kube_job_is_finished(o);
 }
 
 static bool daemonset_rests(const struct kube_object *o)

@@ -18,10 +18,7 @@ enum backup_ending backup_ending_of(struct arena *a, str backup)
         return BACKUP_COMPLETED;
     if (streq(phase, "PartiallyFailed"))
         return BACKUP_PARTIAL;
-    bool stalled = false;
-    struct raw_iter it = raw_iter(raw_at(backup, "status", "conditions", NULL));
-    for (str c; raw_next(&it, NULL, &c);)
-        stalled |= raw_is(raw_get(c, "type"), "Stalled") && raw_is(raw_get(c, "status"), "True");
+    bool stalled = kube_condition_is(backup, "Stalled", "True");
     /* One that was refused for its spec has never begun, and has no phase. */
     return streq(phase, "Failed") || (!phase && stalled) ? BACKUP_FAILED : BACKUP_RUNS;
 }

@@ -26,7 +26,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         abort();
     if (prepare_replace(a, &p, &o, &body, &err) == 0 && raw_check(body, &err) < 0)
         abort();
-    if (job_is_finished(&o) && job_status_patch(a, &o, "u", &body, &err) == 0 &&
+    if (kube_job_is_finished(&o) && job_status_patch(a, &o, "u", &body, &err) == 0 &&
         raw_check(body, &err) < 0)
         abort();
     str managed = raw_at(o.raw, "metadata", "managedFields", NULL), back;

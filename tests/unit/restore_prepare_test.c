@@ -417,7 +417,7 @@ static void finished_jobs_do_not_run(void **state)
     struct prepared p;
     str body;
     struct kube_object o = object(job);
-    assert_true(job_is_finished(&o));
+    assert_true(kube_job_is_finished(&o));
     assert_false(job_was_suspended(&o));
     assert_int_equal(prepare_object(a, &o, NULL, NULL, &p, &err), 0);
     assert_int_equal(job_prepare(a, &p, &body, &err), 0);
@@ -440,7 +440,7 @@ static void unfinished_jobs_are_told_apart(void **state)
         object("{\"apiVersion\":\"batch/v1\",\"kind\":\"Job\",\"metadata\":{"
                "\"name\":\"m\",\"namespace\":\"n\"},\"status\":{\"conditions\":[{"
                "\"type\":\"Complete\",\"status\":\"False\"}],\"active\":1}}");
-    assert_false(job_is_finished(&o));
+    assert_false(kube_job_is_finished(&o));
 }
 
 int main(void)
