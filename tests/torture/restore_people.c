@@ -341,6 +341,28 @@ static json_t *another_ends(const char *phase)
     return list;
 }
 
+/* The Restore r2 in that phase, of a backup of that namespace; it has the Lease (NULL: none). */
+static void post_another(const struct fake_child *fake, const char *phase, const char *ns,
+                         const char *lease)
+{
+    char *restore CLEANUP(free_p) =
+        xasprintf("{\"apiVersion\":\"gleaner.dev/"
+                  "v1alpha1\",\"kind\":\"Restore\",\"metadata\":{\"name\":\"r2\","
+                  "\"namespace\":\"" GLEANER_NS
+                  "\",\"uid\":\"u-r2\"},\"spec\":{\"backupRef\":{\"name\":\"b2\"}},"
+                  "\"status\":{\"phase\":\"%s\",\"source\":{\"namespace\":\"%s\"}}}",
+                  phase, ns);
+    fake_post(fake, "objects", restore);
+    char *held CLEANUP(free_p) =
+        xasprintf("{\"apiVersion\":\"coordination.k8s.io/"
+                  "v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"%s\","
+                  "\"namespace\":\"" GLEANER_NS
+                  "\"},\"spec\":{\"holderIdentity\":\"Restore/" GLEANER_NS "/r2/u-r2\"}}",
+                  lease ? lease : "");
+    if (lease)
+        fake_post(fake, "objects", held);
+}
+
 static void assert_another_has_ended(const struct fake_child *fake)
 {
     assert_at(fake, "Restore/" GLEANER_NS "/r2", "metadata", "annotations", "ended", "yes");
@@ -358,14 +380,7 @@ static void held_it_gives_the_lease_of_all_back(void **state)
     patch(fake, &KUBE_PVC, "shop", "data-shop-0",
           "{\"metadata\":{\"annotations\":{\"argocd.argoproj.io/sync-options\":\"Prune=false\"}}}",
           false);
-    fake_post(
-        fake, "objects",
-        "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Restore\",\"metadata\":{\"name\":"
-        "\"r2\",\"namespace\":\"" GLEANER_NS "\",\"uid\":\"u-r2\"},\"spec\":{\"backupRef\":{"
-        "\"name\":\"b2\"}},\"status\":{\"phase\":\"Volumes\"}},{\"apiVersion\":"
-        "\"coordination.k8s.io/v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"gleaner-restores\","
-        "\"namespace\":\"" GLEANER_NS "\"},\"spec\":{\"holderIdentity\":\"Restore/" GLEANER_NS
-        "/r2/u-r2\"}}]");
+    post_another(fake, "Volumes", "another", LEASE_RESTORES);
     json_t *ends CLEANUP_JSON = another_ends("Volumes");
     scenario_reactors(fake, &s, ends);
     ask(fake, "resume");
@@ -388,11 +403,7 @@ static void in_the_namespace_of_one_that_is_held_another_waits(void **state)
     struct scenario s = {.target = TARGET_APPLICATION, .backup_ends = "Completed"};
     scenario_open(&s);
     struct fake_child *fake = scenario_start(&s, ends);
-    fake_post(
-        fake, "objects",
-        "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Restore\",\"metadata\":{\"name\":"
-        "\"r2\",\"namespace\":\"" GLEANER_NS "\",\"uid\":\"u-r2\"},\"spec\":{\"backupRef\":{"
-        "\"name\":\"b2\"}},\"status\":{\"phase\":\"Held\",\"source\":{\"namespace\":\"shop\"}}}]");
+    post_another(fake, "Held", "shop", NULL);
     drive(fake, &s, "Hold"); /* not before r2 has ended */
     assert_another_has_ended(fake);
     drive(fake, &s, NULL);
@@ -408,16 +419,8 @@ static void who_waits_for_a_target_keeps_nobody_waiting(void **state)
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct scenario s = flux("Completed");
     struct fake_child *fake = scenario_start(&s, NULL);
-    char *others CLEANUP(free_p) = xasprintf(
-        "[{\"apiVersion\":\"gleaner.dev/v1alpha1\",\"kind\":\"Restore\",\"metadata\":{\"name\":"
-        "\"r2\",\"namespace\":\"" GLEANER_NS "\",\"uid\":\"u-r2\"},\"spec\":{\"backupRef\":{"
-        "\"name\":\"b2\"}},\"status\":{\"phase\":\"Held\",\"source\":{\"namespace\":\"another\"}}},"
-        "{\"apiVersion\":\"coordination.k8s.io/"
-        "v1\",\"kind\":\"Lease\",\"metadata\":{\"name\":\"%s\","
-        "\"namespace\":\"" GLEANER_NS "\"},\"spec\":{\"holderIdentity\":\"Restore/" GLEANER_NS
-        "/r2/u-r2\"}}]",
-        lease_of_target(a, "Kustomization", "flux-system", "shop"));
-    fake_post(fake, "objects", others);
+    post_another(fake, "Held", "another",
+                 lease_of_target(a, "Kustomization", "flux-system", "shop"));
     assert_int_equal(driver_turns(fake_kubeconfig(fake), s.root, 20), 0);
     assert_in(fake, "Lock");
     assert_false(leased(fake));
