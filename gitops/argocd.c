@@ -245,6 +245,28 @@ static bool is_operating(str raw)
     return raw_get(raw, "operation").p || raw_is(phase, "Running") || raw_is(phase, "Terminating");
 }
 
+/* Of an application as just read, and held. */
+static int judge_quiet(struct arena *a, const struct application *app, const struct kube_object *o,
+                       bool *ret_quiet, char *why, size_t why_n, struct err *err)
+{
+    if (kube_annotation(a, o, SKIP_RECONCILE))
+        return err_set(err, ERR_REFUSED, "%s: somebody set " SKIP_RECONCILE " during the hold",
+                       application_title(a, app));
+    if (kube_annotation(a, o, REFRESH))
+        return not_yet(ret_quiet, why, why_n,
+                       "Argo CD has not compared Application %s/%s since the hold, or its "
+                       "controller is not running",
+                       o->ns, o->name);
+    if (is_operating(o->raw)) {
+        const char *phase = raw_text(a, o->raw, "status", "operationState", "message", NULL);
+        return not_yet(ret_quiet, why, why_n,
+                       "a sync of Application %s/%s is still going on: %.120s", o->ns, o->name,
+                       phase ? phase : "not started yet");
+    }
+    *ret_quiet = true;
+    return 0;
+}
+
 static int argocd_quiet(struct kube *k, struct arena *a, const struct application *app,
                         bool *ret_quiet, char *why, size_t why_n, struct err *err)
 {
@@ -252,22 +274,7 @@ static int argocd_quiet(struct kube *k, struct arena *a, const struct applicatio
     struct hold h;
     if (held_object(k, a, app, &o, &h, err) < 0)
         return -1;
-    if (kube_annotation(a, &o, SKIP_RECONCILE))
-        return err_set(err, ERR_REFUSED, "%s: somebody set " SKIP_RECONCILE " during the hold",
-                       application_title(a, app));
-    if (kube_annotation(a, &o, REFRESH))
-        return not_yet(ret_quiet, why, why_n,
-                       "Argo CD has not compared Application %s/%s since the hold, or its "
-                       "controller is not running",
-                       o.ns, o.name);
-    if (is_operating(o.raw)) {
-        const char *phase = raw_text(a, o.raw, "status", "operationState", "message", NULL);
-        return not_yet(ret_quiet, why, why_n,
-                       "a sync of Application %s/%s is still going on: %.120s", o.ns, o.name,
-                       phase ? phase : "not started yet");
-    }
-    *ret_quiet = true;
-    return 0;
+    return judge_quiet(a, app, &o, ret_quiet, why, why_n, err);
 }
 
 /* One that prunes nothing by itself deletes nothing, whatever Git says. An error of the repo-server
@@ -306,14 +313,13 @@ static int argocd_looked(struct kube *k, struct arena *a, const struct applicati
     *ret_looked = LOOKED;
     if (!argocd_prunes(app))
         return 0;
-    if (argocd_quiet(k, a, app, &quiet, why, why_n, err) < 0)
+    if (held_object(k, a, app, &o, &h, err) < 0 ||
+        judge_quiet(a, app, &o, &quiet, why, why_n, err) < 0)
         return -1;
     if (!quiet) {
         *ret_looked = LOOK_GOES_ON;
         return 0;
     }
-    if (held_object(k, a, app, &o, &h, err) < 0)
-        return -1;
     str sync = raw_at(o.raw, "status", "sync", "status", NULL);
     if (raw_is(sync, "Synced") || raw_is(sync, "OutOfSync"))
         return 0;

@@ -473,8 +473,9 @@ int controller_main(int argc, char **argv)
     mallopt(M_TRIM_THRESHOLD, 1 << 20);
     /* So that the index or the directories of one repository do not take the memory of all others;
      * the rest is for key derivation, objects and buffers. */
-    index_limit_memory(memory_bound() / 2);
-    m.cx.tree_memory = memory_bound() / 4;
+    uint64_t memory = memory_bound();
+    index_limit_memory(memory / 2);
+    m.cx.tree_memory = memory / 4;
     m.queue = queue_new();
     m.cx.program = own_path();
     m.cx.engine_namespaces = split_names(o.engine_namespaces);

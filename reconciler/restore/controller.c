@@ -138,7 +138,8 @@ static int answer_request(struct restore *r, struct err *err)
                             "Cancelled as asked. Nothing was changed", false, err) < 0
                    ? -1
                    : 1;
-    } else if (str_is(verb, "abandon") && r->phase == PHASE_HELD) {
+    }
+    if (str_is(verb, "abandon") && r->phase == PHASE_HELD) {
         return ending_begin(
                    r, PHASE_FAILED, "Abandoned",
                    "Abandoned half-way as asked: the engine was given back over data that is "
@@ -146,14 +147,13 @@ static int answer_request(struct restore *r, struct err *err)
                    true, err) < 0
                    ? -1
                    : 1;
-    } else {
-        restore_event(
-            r, true, false, "RequestIgnored",
-            "the request \"%s\" has no meaning in phase %s: resume goes on from Held (unless the "
-            "safety backup is outdated) or from a manual Resume, cancel works before Clear, "
-            "abandon from Held",
-            request, r->phase == PHASE_MAX ? "none" : restore_phases[r->phase].name);
     }
+    restore_event(
+        r, true, false, "RequestIgnored",
+        "the request \"%s\" has no meaning in phase %s: resume goes on from Held (unless the "
+        "safety backup is outdated) or from a manual Resume, cancel works before Clear, "
+        "abandon from Held",
+        request, r->phase == PHASE_MAX ? "none" : restore_phases[r->phase].name);
     return restore_save(r, err) < 0 ? -1 : 1;
 }
 

@@ -145,16 +145,13 @@ int ending_go_back(struct restore *r, struct err *err)
 
 static size_t still_held(struct restore *r, struct err *err)
 {
+    struct application app;
+    struct hold h;
     size_t n = 0;
-    for (size_t i = 0; i < restore_hold_count(r); i++) {
-        struct application app;
-        struct hold h;
-        bool gone = false;
-        if (restore_hold_read(r, i, &app, &gone, err) < 0)
-            return SIZE_MAX;
-        n += !gone && hold_read(r->a, &app.object, &h) && streq(h.uid, r->uid);
-    }
-    return n;
+    int more;
+    for (size_t at = 0; (more = restore_hold_next(r, &at, &app, err)) > 0;)
+        n += hold_read(r->a, &app.object, &h) && streq(h.uid, r->uid);
+    return more < 0 ? SIZE_MAX : n;
 }
 
 /* The engine, and what to do: two sentences and a command. */

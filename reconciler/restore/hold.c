@@ -59,6 +59,17 @@ int restore_hold_read(struct restore *r, size_t i, struct application *ret, bool
     return 0;
 }
 
+int restore_hold_next(struct restore *r, size_t *at, struct application *ret, struct err *err)
+{
+    for (bool gone = false; *at < restore_hold_count(r); gone = false) {
+        if (restore_hold_read(r, (*at)++, ret, &gone, err) < 0)
+            return -1;
+        if (!gone)
+            return 1;
+    }
+    return 0;
+}
+
 bool restore_is_held(struct restore *r, const char *kind, const char *ns, const char *name)
 {
     for (size_t i = 0; i < restore_hold_count(r); i++)

@@ -138,18 +138,14 @@ static int recreate_charts(struct restore *r, struct stored *archive,
     struct chart c = {.r = r, .types = types, .known = known};
     if (stored_planned(archive, note_known, &c, err) < 0)
         return -1;
-    for (size_t i = 0; i < restore_hold_count(r); i++) {
-        struct application app;
-        bool gone = false;
-        if (restore_hold_read(r, i, &app, &gone, err) < 0)
-            return -1;
-        if (gone || engine_recreates(&app))
-            continue;
-        c.app = &app;
-        if (app.engine->books(r->cx->kube, r->a, &app, on_chart_entry, &c, err) < 0)
-            return err_wrap(err, "the books of %s", restore_hold_name(r, i));
-    }
-    return 0;
+    struct application app;
+    int more;
+    c.app = &app;
+    for (size_t at = 0; (more = restore_hold_next(r, &at, &app, err)) > 0;)
+        if (!engine_recreates(&app) &&
+            app.engine->books(r->cx->kube, r->a, &app, on_chart_entry, &c, err) < 0)
+            return err_wrap(err, "the books of %s", restore_hold_name(r, at - 1));
+    return more;
 }
 
 int restore_recreate(struct restore *r, struct err *err)

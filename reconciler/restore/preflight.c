@@ -82,69 +82,64 @@ static int note_asked(struct restore *r)
  * again. */
 static int ask_to_look_again(struct restore *r, struct err *err)
 {
+    struct application app;
     bool asked = false;
-    for (size_t i = 0; i < restore_hold_count(r); i++) {
-        struct application app;
-        bool gone = false;
-        if (restore_hold_read(r, i, &app, &gone, err) < 0)
-            return -1;
-        if (gone || !app.engine->look_again)
+    int more;
+    for (size_t at = 0; (more = restore_hold_next(r, &at, &app, err)) > 0;) {
+        if (!app.engine->look_again)
             continue;
         if (app.engine->look_again(r->cx->kube, r->a, &app, false, err) < 0)
-            return err_wrap(err, "%s", restore_hold_name(r, i));
+            return err_wrap(err, "%s", restore_hold_name(r, at - 1));
         asked = true;
     }
+    if (more < 0)
+        return -1;
     return asked ? note_asked(r) : STEP_NEXT;
 }
 
 /* STEP_NEXT: the books of this one are of now. */
-static int look_at(struct restore *r, size_t i, bool may_ask, struct err *err)
+static int look_at(struct restore *r, const struct application *app, const char *name, bool may_ask,
+                   struct err *err)
 {
-    struct application app;
     enum looked looked;
-    bool gone = false;
     char why[400] = "";
-    if (restore_hold_read(r, i, &app, &gone, err) < 0)
-        return -1;
-    if (gone || !app.engine->looked)
+    if (!app->engine->looked)
         return STEP_NEXT;
-    if (app.engine->looked(r->cx->kube, r->a, &app, &looked, why, sizeof why, err) < 0)
-        return err_wrap(err, "%s", restore_hold_name(r, i));
+    if (app->engine->looked(r->cx->kube, r->a, app, &looked, why, sizeof why, err) < 0)
+        return err_wrap(err, "%s", name);
     if (looked == LOOK_FAILED && may_ask)
-        return app.engine->look_again(r->cx->kube, r->a, &app, true, err) < 0 ? -1 : note_asked(r);
-    return looked == LOOKED ? STEP_NEXT : restore_wait(r, "%s: %s", restore_hold_name(r, i), why);
+        return app->engine->look_again(r->cx->kube, r->a, app, true, err) < 0 ? -1 : note_asked(r);
+    return looked == LOOKED ? STEP_NEXT : restore_wait(r, "%s: %s", name, why);
 }
 
 static int look_again(struct restore *r, struct err *err)
 {
     json_int_t asked_s = json_integer_value(json_object_get(r->st.now, "cursor"));
     json_int_t ago_s = clock_wall_ms() / 1000 - asked_s;
+    struct application app;
+    int more;
     if (!asked_s)
         return ask_to_look_again(r, err);
-    for (size_t i = 0; i < restore_hold_count(r); i++) {
-        int rc = look_at(r, i, ago_s < 0 || ago_s >= ASK_AGAIN_S, err);
+    for (size_t at = 0; (more = restore_hold_next(r, &at, &app, err)) > 0;) {
+        int rc =
+            look_at(r, &app, restore_hold_name(r, at - 1), ago_s < 0 || ago_s >= ASK_AGAIN_S, err);
         if (rc != STEP_NEXT)
             return rc;
     }
-    return STEP_NEXT;
+    return more < 0 ? -1 : STEP_NEXT;
 }
 
 int restore_preflight(struct restore *r, struct err *err)
 {
-    int rc = look_again(r, err);
+    struct application app;
+    struct rehearsal h = {.r = r, .app = &app};
+    int rc = look_again(r, err), more;
     if (rc != STEP_NEXT)
         return rc;
-    struct rehearsal h = {.r = r};
     if (restore_open_area(r, SNAPSHOT_RESOURCES, &h.back, err) < 0)
         return -1;
-    for (size_t i = 0; i < restore_hold_count(r); i++) {
-        struct application app;
-        bool gone = false;
-        if (restore_hold_read(r, i, &app, &gone, err) < 0)
-            return -1;
-        h.app = &app;
-        if (!gone && app.engine->books(r->cx->kube, r->a, &app, on_rehearsal, &h, err) < 0)
-            return err_wrap(err, "%s", restore_hold_name(r, i));
-    }
-    return STEP_NEXT;
+    for (size_t at = 0; (more = restore_hold_next(r, &at, &app, err)) > 0;)
+        if (app.engine->books(r->cx->kube, r->a, &app, on_rehearsal, &h, err) < 0)
+            return err_wrap(err, "%s", restore_hold_name(r, at - 1));
+    return more < 0 ? -1 : STEP_NEXT;
 }

@@ -151,6 +151,11 @@ int restore_plan_holds(struct restore *r, struct err *err) must_check;
 size_t restore_hold_count(struct restore *r);
 int restore_hold_read(struct restore *r, size_t i, struct application *ret, bool *ret_gone,
                       struct err *err) must_check;
+
+/* Those that are there, one after the other: *at begins at 0 and is the row's number plus one. 1:
+ * one more; 0: that were all. */
+int restore_hold_next(struct restore *r, size_t *at, struct application *ret, struct err *err)
+    must_check;
 const char *restore_hold_name(struct restore *r, size_t i); /* "HelmRelease shop/shop" */
 bool restore_is_held(struct restore *r, const char *kind, const char *ns, const char *name);
 void restore_hold_state(struct restore *r, size_t i, const char *state);
