@@ -71,7 +71,9 @@ static void add_claim(struct scope_set *s, struct plan *p, const struct subject 
             "the volume of claim %s is a block device without files, which cannot be copied yet",
             o->name);
     } else if (streq(phase, "Bound")) {
-        p->claims[p->claim_count++] = o->name;
+        p->claims[p->claim_count++] = (struct plan_claim){
+            .name = o->name,
+            .since = raw_text(s->a, o->raw, "metadata", "creationTimestamp", NULL)};
     } else if (streq(phase, "Lost")) {
         scope_warn(&s->problems, s->a, "claim %s has lost its volume: there is nothing to copy",
                    o->name);

@@ -54,6 +54,14 @@ static struct counts count(const struct plan *p)
     return c;
 }
 
+static json_t *claim_names(const struct plan *p)
+{
+    json_t *names = json_array();
+    for (size_t i = 0; i < p->claim_count; i++)
+        json_array_append_new(names, json_string(p->claims[i].name));
+    return names;
+}
+
 static json_t *summary_json(const struct plan *p)
 {
     struct counts c = count(p);
@@ -66,9 +74,8 @@ static json_t *summary_json(const struct plan *p)
     return json_pack("{s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "objects",
                      (json_int_t)p->subject_count, "keptObjects", (json_int_t)c.keeps[KEEP_OBJECT],
                      "keptFields", (json_int_t)c.keeps[KEEP_FIELDS], "notKept",
-                     (json_int_t)c.keeps[KEEP_NONE], "classes", classes, "claims",
-                     texts_json(p->claims, p->claim_count), "warnings",
-                     texts_json(p->warnings, p->warning_count), "problems",
+                     (json_int_t)c.keeps[KEEP_NONE], "classes", classes, "claims", claim_names(p),
+                     "warnings", texts_json(p->warnings, p->warning_count), "problems",
                      texts_json(p->problems, p->problem_count));
 }
 
@@ -141,6 +148,14 @@ static void print_rest(struct buf *out, const struct plan *p)
     }
 }
 
+static void print_claims(struct buf *out, const struct plan *p)
+{
+    if (p->claim_count)
+        buf_printf(out, "\nVOLUMES\n");
+    for (size_t i = 0; i < p->claim_count; i++)
+        buf_printf(out, "  %s\n", p->claims[i].name);
+}
+
 static void print_texts(struct buf *out, const char *title, const char *const *p, size_t n)
 {
     if (n)
@@ -162,7 +177,7 @@ void plan_print(struct buf *out, const struct plan *p)
                d->reachable != REACHABLE_TRUE && d->why ? d->why : "");
     print_kept(out, p);
     print_rest(out, p);
-    print_texts(out, "VOLUMES", p->claims, p->claim_count);
+    print_claims(out, p);
     print_texts(out, "WARNINGS", p->warnings, p->warning_count);
     print_texts(out, "NOT IN THIS BACKUP", p->problems, p->problem_count);
     buf_printf(out,

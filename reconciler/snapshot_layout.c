@@ -1,5 +1,7 @@
 #include "reconciler/snapshot_layout.h"
 
+#include "core/clock.h"
+
 const char *snapshot_object_path(struct arena *a, const char *area, const struct kube_type *t,
                                  const char *ns, const char *name)
 {
@@ -41,4 +43,22 @@ bool snapshot_parse_path(struct arena *a, str path, const char **ret_resource,
     *ret_ns = ns.p ? arena_str(a, ns).p : "";
     *ret_name = arena_str(a, name).p;
     return true;
+}
+
+#define CLAIM_TAG "claim:"
+enum { CLAIM_NAME_MAX = 253 };
+
+const char *snapshot_claim_tag(struct arena *a, const char *claim, const char *since)
+{
+    return arena_printf(a, CLAIM_TAG "%s@%s", claim, since);
+}
+
+const char *snapshot_tag_claim(const char *tag)
+{
+    size_t n = strlen(CLAIM_TAG);
+    if (strncmp(tag, CLAIM_TAG, n) != 0)
+        return NULL;
+    int64_t ms;
+    str since = str_of(tag + n), name = str_cut(&since, '@');
+    return name.n && name.n <= CLAIM_NAME_MAX && clock_parse(since, &ms) ? tag + n : NULL;
 }

@@ -1,19 +1,28 @@
 /* Where things lie inside a snapshot, and the tags that carry what is known about it. The one place
  * for these names: backup writes by it, restore reads by it.
  *
- *   /resources/<resource>[.<group>]/namespaces/<ns>/<name>.json     kept whole, the API server's
- * bytes /resources/<resource>[.<group>]/cluster/<name>.json
- *   /residue/<resource>[.<group>]/namespaces/<ns>/<name>.json       kept fields: apiVersion, kind,
- *        metadata{name,namespace,uid,managedFields}, and only the fields that Git does not hold
- *   /declared/<resource>[.<group>]/namespaces/<ns>/<name>.json      booked core workloads and
- * claims as they were: what Recreate needs where the engine would not bring them back
- *   /volumes/<claim>/...                                            grafted from the mover's tree
- *   /meta/plan.json                                                 verdicts (plan_json)
- *   /meta/backup.json                                               target, application, declared,
- * volumes Tags: "gleaner", "backup:<ns>/<name>", "uid:<Backup uid>", "target:<Kind>/<ns>/<name>",
- * "phase:Completed|PartiallyFailed", "safety:<Restore uid>" on safety backups,
- * "schedule:<ns>/<name>" if a Schedule made it, "ttl:<spec.ttl>", "claims:<creationTimestamp of the
- * oldest claim>".
+ * Paths (cluster-scoped: "cluster" in place of "namespaces/<ns>"):
+ *   /resources/<resource>[.<group>]/namespaces/<ns>/<name>.json   kept whole: the API server's
+ * bytes /residue/<resource>[.<group>]/namespaces/<ns>/<name>.json     kept fields: apiVersion,
+ * kind, metadata{name,namespace,uid,managedFields}, and only the fields that Git does not hold
+ *   /declared/<resource>[.<group>]/namespaces/<ns>/<name>.json    booked core workloads and claims
+ *       as they were: what Recreate needs where the engine would not bring them back
+ *   /volumes/<claim>/...                                          grafted from the mover's tree
+ *   /meta/plan.json                                               verdicts (plan_json)
+ *   /meta/backup.json                                             target, application, declared,
+ *       volumes
+ *
+ * Tags:
+ *   gleaner
+ *   backup:<ns>/<name>                   the Backup
+ *   uid:<Backup uid>
+ *   target:<Kind>/<ns>/<name>
+ *   phase:Completed|PartiallyFailed
+ *   safety:<Restore uid>                 on safety backups
+ *   schedule:<ns>/<name>                 if a Schedule made it
+ *   ttl:<spec.ttl>
+ *   claim:<name>@<creationTimestamp>     of each claim whose volume it has
+ *
  * Host: the cluster's name; paths: ["/"]. File times: creationTimestamp of the object. */
 #ifndef RECONCILER_SNAPSHOT_LAYOUT_H
 #define RECONCILER_SNAPSHOT_LAYOUT_H
@@ -27,6 +36,8 @@
 #define SNAPSHOT_META_PLAN "meta/plan.json"
 #define SNAPSHOT_META_BACKUP "meta/backup.json"
 
+enum { SNAPSHOT_CLAIMS_MAX = 50 }; /* claims of one snapshot */
+
 /* "<area>/<resource>[.<group>]/namespaces/<ns>/<name>.json" (or .../cluster/...), in the arena. */
 const char *snapshot_object_path(struct arena *a, const char *area, const struct kube_type *t,
                                  const char *ns, const char *name);
@@ -35,5 +46,11 @@ const char *snapshot_object_path(struct arena *a, const char *area, const struct
  * caller still compares kind, namespace and name inside the object with these. */
 bool snapshot_parse_path(struct arena *a, str path, const char **ret_resource,
                          const char **ret_group, const char **ret_ns, const char **ret_name);
+
+/* The tag of a claim whose volume a snapshot has, in the arena. */
+const char *snapshot_claim_tag(struct arena *a, const char *claim, const char *since);
+
+/* The "name@creationTimestamp" of such a tag; NULL if it is another one. */
+const char *snapshot_tag_claim(const char *tag);
 
 #endif

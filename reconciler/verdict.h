@@ -68,6 +68,12 @@ struct declaration {
     const char *why; /* for false and unknown */
 };
 
+/* A claim whose volume a backup holds, and its creationTimestamp: one of the same name that was
+ * made anew is another. */
+struct plan_claim {
+    const char *name, *since;
+};
+
 /* A whole plan for one target. Everything in the arena. */
 struct plan {
     struct application app;   /* the target */
@@ -77,7 +83,7 @@ struct plan {
     const char *ns;           /* its content's namespace: the repository that it goes to */
     struct subject *subjects; /* sorted by group, kind, namespace, name */
     size_t subject_count;
-    const char **claims; /* names of claims in ns that are data, core only */
+    struct plan_claim *claims; /* those in ns that are data, core only */
     size_t claim_count;
     const char **warnings; /* things that people should know; e.g. content in other namespaces */
     size_t warning_count;

@@ -38,7 +38,6 @@ enum {
     BACKUPS_AT_ONCE = 8,                   /* each has an index and a plan in memory, and movers */
     BACKUP_PLACE_MS = 10 * 1000,           /* between two looks whether one of them has ended */
     BACKUP_RETRY_FOR_MS = 10 * 60 * 1000,  /* an unreachable store or API server fails it then */
-    BACKUP_ROWS_MAX = 50,                  /* claims in one status */
     BACKUP_MOVER_WAIT_MS = 10 * 60 * 1000, /* for a mover to start */
     BACKUP_TRIES = 2,                      /* of a mover that fails */
     BACKUP_CUTS = 5, /* movers that are made anew because the lock was lost meanwhile */

@@ -4,6 +4,7 @@
 #include "core/clock.h"
 #include "kube/types.h"
 #include "reconciler/mover_pod.h"
+#include "reconciler/snapshot_layout.h"
 #include "store/tree.h"
 
 enum { WARNINGS_MAX = 20 };
@@ -71,9 +72,9 @@ void backup_set_plan(struct backup_run *b, const struct plan *p)
     add_abandoned(b, p);
 }
 
-static json_t *row_new(const char *claim)
+static json_t *row_new(const char *claim, const char *since)
 {
-    return json_pack("{s:s, s:s}", "claim", claim, "phase", "Pending");
+    return json_pack("{s:s, s:s, s:s*}", "claim", claim, "phase", "Pending", "since", since);
 }
 
 int backup_plan(struct backup_run *b, struct err *err)
@@ -89,16 +90,16 @@ int backup_plan(struct backup_run *b, struct err *err)
                            b->target_ns, b->target);
         return -1;
     }
-    if (plan.claim_count > BACKUP_ROWS_MAX)
+    if (plan.claim_count > SNAPSHOT_CLAIMS_MAX)
         return err_set(err, ERR_REFUSED,
                        "%s has %zu claims and one Backup takes %d: back up its parts one by one",
-                       b->target, plan.claim_count, BACKUP_ROWS_MAX);
+                       b->target, plan.claim_count, SNAPSHOT_CLAIMS_MAX);
     status_set(&b->st, "store", json_string(store));
     status_set(&b->st, "namespace", json_string(plan.ns));
     backup_set_plan(b, &plan);
     json_t *rows = json_array();
     for (size_t i = 0; i < plan.claim_count; i++)
-        json_array_append_new(rows, row_new(plan.claims[i]));
+        json_array_append_new(rows, row_new(plan.claims[i].name, plan.claims[i].since));
     status_set(&b->st, "volumes", rows);
     /* The password and the store are tried before any mover starts. */
     if (backup_session(b, err) < 0)
@@ -134,8 +135,8 @@ void backup_rows_again(struct backup_run *b)
 {
     size_t i;
     json_t *row, *rows = json_array();
-    json_array_foreach(backup_rows(b), i, row)
-        json_array_append_new(rows, row_new(json_text_at(row, "claim", NULL)));
+    json_array_foreach(backup_rows(b), i, row) json_array_append_new(
+        rows, row_new(json_text_at(row, "claim", NULL), json_text_at(row, "since", NULL)));
     status_set(&b->st, "volumes", rows);
 }
 

@@ -102,7 +102,7 @@ static json_t *meta(struct backup_run *b, const struct plan *p)
     json_array_foreach(backup_rows(b), i, row)
     {
         json_t *v = json_object();
-        static const char *const members[] = {"claim", "phase",       "tree",
+        static const char *const members[] = {"claim", "since",       "phase",   "tree",
                                               "root",  "consistency", "problems"};
         for (size_t m = 0; m < ARRAY_LEN(members); m++) {
             if (json_object_get(row, members[m]))
@@ -161,34 +161,23 @@ static const char *host_of(struct backup_run *b)
     return arena_str(b->a, str_cut(&path, '/')).p;
 }
 
-/* A claim of an ephemeral volume comes and goes with its pod. */
-static bool is_of_a_pod(struct arena *a, const struct kube_object *claim)
+/* Which volumes are in it, for who must tell later which backup is the last one that has them. */
+static void add_claim_tags(struct backup_run *b, const char **tags, size_t *n)
 {
-    struct kube_owner o;
-    for (struct raw_iter it = kube_owners(claim); kube_owner_next(a, &it, &o);)
-        if (streq(o.kind, "Pod"))
-            return true;
-    return false;
-}
-
-/* When the oldest of the claims was made; NULL: there are none. */
-static const char *claims_since(struct backup_run *b, const struct plan *p)
-{
-    const char *oldest = NULL;
-    for (size_t i = 0; i < p->subject_count; i++) {
-        const struct kube_object *o = &p->subjects[i].object;
-        const char *made = raw_text(b->a, o->raw, "metadata", "creationTimestamp", NULL);
-        if (kube_object_is(o, "", "PersistentVolumeClaim") && p->subjects[i].core && made &&
-            !is_of_a_pod(b->a, o) && (!oldest || strcmp(made, oldest) < 0))
-            oldest = made;
+    size_t i;
+    json_t *row;
+    json_array_foreach(backup_rows(b), i, row)
+    {
+        const char *since = json_text_at(row, "since", NULL);
+        if (since && json_object_get(row, "tree"))
+            tags[(*n)++] = snapshot_claim_tag(b->a, json_text_at(row, "claim", NULL), since);
     }
-    return oldest;
 }
 
-static int save(struct backup_run *b, const struct plan *p, const struct store_id *tree,
-                struct store_id *ret, struct err *err)
+static int save(struct backup_run *b, const struct store_id *tree, struct store_id *ret,
+                struct err *err)
 {
-    const char *tags[9], *claims = claims_since(b, p);
+    const char **tags = arena_alloc(b->a, (8 + json_array_size(backup_rows(b))) * sizeof *tags);
     size_t n = 0;
     tags[n++] = "gleaner";
     tags[n++] = arena_printf(b->a, "backup:%s/%s", b->ns, b->name);
@@ -201,9 +190,7 @@ static int save(struct backup_run *b, const struct plan *p, const struct store_i
         tags[n++] = arena_printf(b->a, "schedule:%s/%s", b->ns, b->schedule);
     if (b->ttl)
         tags[n++] = arena_printf(b->a, "ttl:%s", b->ttl);
-    if (claims)
-        tags[n++] = arena_printf(b->a, "claims:%s", claims);
-    status_set(&b->st, "claimsSince", claims ? json_string(claims) : NULL);
+    add_claim_tags(b, tags, &n);
     static const char *const paths[] = {"/"};
     int64_t now = clock_wall_ms();
     struct snapshot s = {.time = {now / 1000, now % 1000 * 1000000},
@@ -272,20 +259,36 @@ static int load_moved(struct backup_run *b, struct err *err)
     return known ? 0 : repository_load_index(repo, err);
 }
 
-/* A claim that came up after Plan has no copy. */
-static void add_late_claims(struct backup_run *b, const struct plan *p)
+static json_t *row_of(struct backup_run *b, const char *claim)
 {
-    for (size_t c = 0; c < p->claim_count; c++) {
-        size_t i;
-        json_t *row;
-        bool known = false;
-        json_array_foreach(backup_rows(b), i, row) known |=
-            streq(json_text_at(row, "claim", NULL), p->claims[c]);
-        if (!known)
+    size_t i;
+    json_t *row;
+    json_array_foreach(backup_rows(b), i, row)
+    {
+        if (streq(json_text_at(row, "claim", NULL), claim))
+            return row;
+    }
+    return NULL;
+}
+
+/* A claim that came up after Plan has no copy; of one that was made anew nobody knows whose bytes
+ * were copied. */
+static void look_at_claims_again(struct backup_run *b, const struct plan *p)
+{
+    for (size_t i = 0; i < p->claim_count; i++) {
+        const struct plan_claim *c = &p->claims[i];
+        json_t *row = row_of(b, c->name);
+        if (!row) {
             json_array_append_new(backup_rows(b),
-                                  json_pack("{s:s, s:s, s:s}", "claim", p->claims[c], "phase",
-                                            "Failed", "message",
-                                            "it came up while the backup was running"));
+                                  json_pack("{s:s, s:s, s:s}", "claim", c->name, "phase", "Failed",
+                                            "message", "it came up while the backup was running"));
+        } else if (json_object_get(row, "since") &&
+                   !streq(json_text_at(row, "since", NULL), c->since)) {
+            json_object_del(row, "since");
+            json_object_set_new(row, "phase", json_string("PartiallyFailed"));
+            json_object_set_new(row, "message",
+                                json_string("it was made anew while the backup was running"));
+        }
     }
 }
 
@@ -307,10 +310,10 @@ int backup_write(struct backup_run *b, struct err *err)
                 "another Backup",
                 b->target, plan.ns);
         backup_set_plan(b, &plan);
-        add_late_claims(b, &plan);
+        look_at_claims_again(b, &plan);
         if (load_moved(b, err) < 0)
             return -1;
-        if (build(b, &plan, &tree, err) < 0 || save(b, &plan, &tree, &snapshot, err) < 0) {
+        if (build(b, &plan, &tree, err) < 0 || save(b, &tree, &snapshot, err) < 0) {
             if (err && err->kind == ERR_GONE) /* our lock: the next try takes a new one */
                 err->kind = ERR_UNAVAILABLE;
             return -1;

@@ -10,10 +10,10 @@
 struct row {
     struct recorded r;
     bool ours, complete;
-    bool future;      /* its time has not come: a clock was wrong when it was made, or is now */
-    bool last_before; /* claims of a later one were made, or later ones have none */
+    bool future; /* its time has not come: a clock was wrong when it was made, or is now */
     bool kept_by_policy, judged_by_policy;
     const char *policy_word;
+    const char *last_volume; /* "claim@creationTimestamp" that no later one has, or NULL */
 };
 
 struct judging {
@@ -47,7 +47,6 @@ static void read_rows(struct judging *j)
             continue;
         row->future = row->r.time_ms > j->in->now_ms;
         row->r.time_ms = MIN(row->r.time_ms, j->in->now_ms);
-        row->r.claims_ms = MIN(row->r.claims_ms, row->r.time_ms); /* two clocks */
         const struct guard_backup *b = backup_of(j->in, &row->r);
         row->complete = row->r.completed && !row->r.safety && (!b || b->completed);
     }
@@ -134,53 +133,56 @@ static bool is_asked(const struct judging *j, const struct snapshot *s)
     return false;
 }
 
-/* ---- what was there before an application was made anew ---- */
+/* ---- volumes of which it is the last one ---- */
 
-static bool may_stand(const struct row *row)
+static bool has_claim(const struct row *row, const char *claim)
 {
-    return row->ours && !row->r.safety && !row->future;
-}
-
-/* Whoever has `other` misses nothing of `row`. */
-static bool stands_for(const struct judging *j, const struct row *other, const struct row *row)
-{
-    return other != row && may_stand(other) && (other->complete || !row->complete) &&
-           (other->r.claims_ms || !row->r.claims_ms) && same_target(&other->r, &row->r) &&
-           is_newer(other, row) && !is_asked(j, &j->in->snapshots[other - j->rows]);
-}
-
-static bool is_last_before(const struct judging *j, const struct row *row)
-{
-    int64_t next = INT64_MAX;
-    bool bare = false; /* a later one is complete, and has no claims */
-    if (!may_stand(row))
-        return false;
-    for (size_t i = 0; i < j->in->snapshots_n; i++)
-        if (stands_for(j, &j->rows[i], row))
-            next = MIN(next, j->rows[i].r.time_ms);
-    for (size_t i = 0; i < j->in->snapshots_n; i++) {
-        const struct row *later = &j->rows[i];
-        if (!later->complete || !may_stand(later) || !same_target(&later->r, &row->r))
-            continue;
-        if (later->r.claims_ms > row->r.time_ms && later->r.claims_ms <= next)
+    for (size_t i = 0; i < row->r.claims_n; i++)
+        if (streq(row->r.claims[i], claim))
             return true;
-        bare |= later->r.claims_ms == 0 && is_newer(later, row);
-    }
-    return bare && row->r.claims_ms && next == INT64_MAX;
+    return false;
 }
 
-/* The newest GUARD_ANEW of each target: claims that are made anew every day are no accident. */
-static void find_last_before(struct judging *j)
+/* A newer one of the same target that misses no more, and that neither people nor its own time
+ * takes away before. */
+static bool outlives(const struct judging *j, const struct row *other, const struct row *row)
+{
+    return other != row && other->ours && !other->r.safety && same_target(&other->r, &row->r) &&
+           (other->complete || !row->complete) && is_newer(other, row) &&
+           !is_asked(j, &j->in->snapshots[other - j->rows]);
+}
+
+/* The newest are looked at first: they have what is still there. */
+static bool is_in_later(const struct judging *j, const struct row *row, const char *claim)
 {
     for (size_t i = j->in->snapshots_n; i-- > 0;)
-        j->rows[i].last_before = is_last_before(j, &j->rows[i]);
+        if (outlives(j, &j->rows[i], row) && has_claim(&j->rows[i], claim))
+            return true;
+    return false;
+}
+
+/* The claim, "name@creationTimestamp", or NULL. */
+static const char *last_volume(const struct judging *j, const struct row *row)
+{
+    for (size_t i = 0; row->ours && !row->r.safety && i < row->r.claims_n; i++)
+        if (!is_in_later(j, row, row->r.claims[i]))
+            return row->r.claims[i];
+    return NULL;
+}
+
+/* The newest GUARD_LAST_VOLUMES of each target: claims that come and go every day are no accident.
+ */
+static void find_last_volumes(struct judging *j)
+{
+    for (size_t i = 0; i < j->in->snapshots_n; i++)
+        j->rows[i].last_volume = last_volume(j, &j->rows[i]);
     for (size_t i = 0; i < j->in->snapshots_n; i++) {
+        struct row *row = &j->rows[i];
         size_t newer = 0;
-        for (size_t k = 0; j->rows[i].last_before && k < j->in->snapshots_n; k++)
-            newer += j->rows[k].last_before && !is_asked(j, &j->in->snapshots[k]) &&
-                     same_target(&j->rows[k].r, &j->rows[i].r) &&
-                     is_newer(&j->rows[k], &j->rows[i]);
-        j->rows[i].last_before = j->rows[i].last_before && newer < GUARD_ANEW;
+        for (size_t k = 0; row->last_volume && k < j->in->snapshots_n; k++)
+            newer += j->rows[k].last_volume && outlives(j, &j->rows[k], row);
+        if (newer >= GUARD_LAST_VOLUMES)
+            row->last_volume = NULL;
     }
 }
 
@@ -289,6 +291,16 @@ static struct guard_verdict stay(const char *why)
     return (struct guard_verdict){.why = why};
 }
 
+static const char *last_words(const struct judging *j, const struct row *row)
+{
+    str since = str_of(row->last_volume), claim = str_cut(&since, '@');
+    return arena_printf(j->a,
+                        "it is the last %sone with the volume of claim %.*s of %.*s: where nobody "
+                        "needs that, ask to forget it",
+                        row->complete ? "complete " : "", (int)claim.n, claim.p, (int)since.n,
+                        since.p);
+}
+
 static struct guard_verdict judge(const struct judging *j, size_t i)
 {
     const struct row *row = &j->rows[i];
@@ -312,11 +324,8 @@ static struct guard_verdict judge(const struct judging *j, size_t i)
                                                        recorded_target(j->a, &row->r))};
     if (is_asked(j, &in->snapshots[i]))
         return (struct guard_verdict){true, false, "it was asked for"};
-    if (row->last_before)
-        return stay(arena_printf(j->a,
-                                 "it is the last %sone from before the volumes were made anew: see "
-                                 "what is in them, then ask to forget it",
-                                 row->complete ? "complete " : ""));
+    if (row->last_volume)
+        return stay(last_words(j, row));
     if (row->r.ttl_ms && in->now_ms - row->r.time_ms >= row->r.ttl_ms)
         return (struct guard_verdict){
             true, false, arena_printf(j->a, "its time to live, %s, is over", row->r.ttl)};
@@ -330,7 +339,7 @@ void guard_judge(const struct guard_input *in, struct arena *a, struct guard_ver
     struct judging j = {
         .in = in, .a = a, .rows = arena_alloc(a, (in->snapshots_n + 1) * sizeof(struct row))};
     read_rows(&j);
-    find_last_before(&j);
+    find_last_volumes(&j);
     for (size_t i = 0; i < in->schedules_n; i++)
         if (!retention_policy_is_empty(&in->schedules[i].policy))
             apply_policy(&j, &in->schedules[i]);

@@ -10,9 +10,9 @@
  *   5. one that is younger than the store's minRetention stays;
  *   6. the newest Completed one of a target stays;
  *   7. one that a person asked to forget goes;
- *   8. the last one from before the claims of a later Completed one were made stays, as does the
- *      last with claims where later ones have none: an application that was made anew, with nothing
- *      in it, must not push out what it had. Of each target the newest ten of these;
+ *   8. the last one that has the volume of some claim stays: a claim that was made anew, with
+ *      nothing in it, is another one, and must not push out what it had. What is not complete
+ *      does not stand for what is. Of each target the newest ten of these;
  *   9. one whose ttl is over goes;
  *  10. of a Schedule with retention, on the target that the Schedule has now: Completed ones go
  *      that the policy does not keep; a PartiallyFailed one goes if it is older than the oldest one
@@ -29,7 +29,7 @@
 #include "reconciler/store/recorded.h"
 #include "store/retention.h"
 
-enum { GUARD_SAFETY_DAYS = 7, GUARD_ANEW = 10 };
+enum { GUARD_SAFETY_DAYS = 7, GUARD_LAST_VOLUMES = 10 };
 
 struct guard_restore {
     const char *name; /* "namespace/name" */

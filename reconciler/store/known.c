@@ -3,6 +3,7 @@
 #include "core/clock.h"
 #include "kube/client.h"
 #include "reconciler/schedule/policy.h"
+#include "reconciler/snapshot_layout.h"
 #include "reconciler/target_lease.h"
 
 static const char *text_or(const char *text)
@@ -23,6 +24,24 @@ static const char *schedule_of(struct arena *a, const struct kube_object *o)
     if (!name)
         name = kube_label(a, o, BACKUP_SCHEDULE_ANNOTATION);
     return name && *name ? arena_printf(a, "%s/%s", o->ns, name) : NULL;
+}
+
+static const char **claim_tags_of(struct arena *a, const struct kube_object *o, size_t *ret_n)
+{
+    const char **tags = NULL;
+    str row;
+    struct raw_iter it = raw_iter(raw_at(o->raw, "status", "volumes", NULL));
+    *ret_n = 0;
+    while (raw_next(&it, NULL, &row) && *ret_n < SNAPSHOT_CLAIMS_MAX) {
+        const char *claim = raw_text(a, row, "claim", NULL);
+        const char *since = raw_text(a, row, "since", NULL);
+        if (!claim || !since || !raw_get(row, "tree").p)
+            continue;
+        if (!tags)
+            tags = arena_alloc(a, SNAPSHOT_CLAIMS_MAX * sizeof *tags);
+        tags[(*ret_n)++] = snapshot_claim_tag(a, claim, since);
+    }
+    return tags;
 }
 
 static int seen_backup(void *ctx, const struct kube_object *o, struct err *err)
@@ -53,10 +72,10 @@ static int seen_backup(void *ctx, const struct kube_object *o, struct err *err)
         .schedule = schedule_of(a, o),
         .safety = kube_label(a, o, LEASE_SAFETY_LABEL),
         .ttl = ttl,
-        .claims_since = raw_text(a, o->raw, "status", "claimsSince", NULL),
         .missing_since_ms = time_of(a, o->raw, "missingSince"),
         .completed_ms = time_of(a, o->raw, "completionTime"),
     };
+    b.claim_tags = claim_tags_of(a, o, &b.claim_tags_n);
     /* One that was made for a snapshot and has no status yet still has its store. */
     if (uid && !*b.store)
         b.store = text_or(raw_text(a, o->raw, "spec", "storeRef", "name", NULL));

@@ -23,13 +23,14 @@ struct known_backup {
     const char *content;  /* the repository's namespace, "" */
     const char *snapshot; /* hex, "" */
     const char *repository_id;
-    const char *target;       /* "Kind namespace/name" */
-    const char *request;      /* gleaner.dev/request, "" */
-    const char *handled;      /* status.lastHandledRequest, "" */
-    const char *safety;       /* the uid of the Restore that it is the safety backup of, or NULL */
-    const char *ttl;          /* spec.ttl, or NULL */
-    const char *schedule;     /* "namespace/name", or NULL */
-    const char *claims_since; /* status.claimsSince, or NULL */
+    const char *target;      /* "Kind namespace/name" */
+    const char *request;     /* gleaner.dev/request, "" */
+    const char *handled;     /* status.lastHandledRequest, "" */
+    const char *safety;      /* the uid of the Restore that it is the safety backup of, or NULL */
+    const char *ttl;         /* spec.ttl, or NULL */
+    const char *schedule;    /* "namespace/name", or NULL */
+    const char **claim_tags; /* of its volumes, as its snapshot has them */
+    size_t claim_tags_n;
     int64_t missing_since_ms; /* 0: it is not missing */
     int64_t completed_ms;     /* 0 */
     int64_t ttl_ms;           /* 0: none */

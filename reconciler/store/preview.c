@@ -10,7 +10,7 @@
 static struct snapshot imagine(struct arena *a, const struct known_backup *b)
 {
     struct snapshot s = {.time = {b->completed_ms / 1000, b->completed_ms % 1000 * 1000000}};
-    const char **tags = arena_alloc(a, 9 * sizeof *tags);
+    const char **tags = arena_alloc(a, (8 + b->claim_tags_n) * sizeof *tags);
     char *target = arena_strdup(a, b->target);
     char *space = strchr(target, ' ');
     if (space)
@@ -27,8 +27,8 @@ static struct snapshot imagine(struct arena *a, const struct known_backup *b)
         tags[s.tags_n++] = arena_printf(a, "schedule:%s", b->schedule);
     if (b->ttl)
         tags[s.tags_n++] = arena_printf(a, "ttl:%s", b->ttl);
-    if (b->claims_since)
-        tags[s.tags_n++] = arena_printf(a, "claims:%s", b->claims_since);
+    for (size_t i = 0; i < b->claim_tags_n; i++)
+        tags[s.tags_n++] = b->claim_tags[i];
     s.tags = tags;
     return s;
 }

@@ -1,6 +1,7 @@
 #include "reconciler/store/recorded.h"
 
 #include "core/clock.h"
+#include "reconciler/snapshot_layout.h"
 
 /* "a/b" or "a/b/c" to its parts; false unless all of them are there. */
 static bool split(struct arena *a, const char *text, const char **parts, size_t n)
@@ -13,6 +14,19 @@ static bool split(struct arena *a, const char *text, const char **parts, size_t 
         parts[i] = arena_str(a, part).p;
     }
     return !strchr(parts[n - 1], '/');
+}
+
+/* Who made more of them than a Backup can have is not us: the rest is not known. */
+static void read_claims(struct arena *a, const struct snapshot *s, struct recorded *ret)
+{
+    for (size_t i = 0; i < s->tags_n && ret->claims_n < SNAPSHOT_CLAIMS_MAX; i++) {
+        const char *claim = snapshot_tag_claim(s->tags[i]);
+        if (!claim)
+            continue;
+        if (!ret->claims)
+            ret->claims = arena_alloc(a, SNAPSHOT_CLAIMS_MAX * sizeof *ret->claims);
+        ret->claims[ret->claims_n++] = claim;
+    }
 }
 
 bool recorded_read(struct arena *a, const struct snapshot *s, struct recorded *ret)
@@ -40,9 +54,7 @@ bool recorded_read(struct arena *a, const struct snapshot *s, struct recorded *r
     store_id_hex(&s->id, ret->snapshot);
     if (ret->ttl && (!clock_parse_duration(str_of(ret->ttl), &ret->ttl_ms) || ret->ttl_ms <= 0))
         ret->ttl_ms = 0;
-    const char *claims = snapshot_tag_value(s, "claims");
-    if (claims && !clock_parse(str_of(claims), &ret->claims_ms))
-        ret->claims_ms = 0;
+    read_claims(a, s, ret);
     return true;
 }
 

@@ -14,7 +14,8 @@ struct recorded {
     const char *schedule; /* "namespace/name", or NULL */
     const char *ttl;      /* as it was written, or NULL */
     int64_t ttl_ms;       /* 0: none, or not readable */
-    int64_t claims_ms;    /* when the oldest of its claims was made; 0: it has none, or not known */
+    const char **claims;  /* "name@creationTimestamp" of those whose volumes it has */
+    size_t claims_n;
     int64_t time_ms;
 };
 

@@ -130,6 +130,14 @@ static void copy_text(json_t *to, json_t *from, const char *member)
         json_object_set_new(to, member, json_string(text));
 }
 
+static void copy_time(json_t *to, json_t *from, const char *member)
+{
+    int64_t ms;
+    const char *text = json_text_at(from, member, NULL);
+    if (text && clock_parse(str_of(text), &ms))
+        json_object_set_new(to, member, json_string(text));
+}
+
 /* Rows as the Backup's own status had them. The file was written by whoever can write the store:
  * only members of the right type are taken. */
 static json_t *volume_rows(json_t *meta)
@@ -148,6 +156,7 @@ static json_t *volume_rows(json_t *meta)
         for (size_t p = 0; p < ARRAY_LEN(phases); p++)
             known = streq(phase, phases[p]) ? phases[p] : known;
         json_t *v = json_pack("{s:s, s:s}", "claim", claim, "phase", known);
+        copy_time(v, row, "since");
         copy_text(v, row, "tree");
         copy_text(v, row, "root");
         if (streq(consistency, "live") || streq(consistency, "stopped"))
@@ -227,10 +236,6 @@ static int fill_once(struct context *cx, struct arena *a, struct opened *o, cons
     status_set(&st, "repositoryID", json_string(id));
     status_set(&st, "namespace", json_string(content_ns));
     status_set(&st, "snapshot", json_string(r->snapshot));
-    if (r->claims_ms) {
-        clock_format(r->claims_ms, time);
-        status_set(&st, "claimsSince", json_string(time));
-    }
     status_set(&st, "declared", declared(meta));
     status_set(&st, "counts", counts(plan));
     status_set(&st, "volumes", volume_rows(meta));

@@ -22,8 +22,8 @@ check "shop: holds the chart's Secret" has_path "$files" /resources/secrets/name
 check "shop: holds the finished Job" has_path "$files" /resources/jobs.batch/namespaces/shop/shop-import.json
 check "shop: holds the added key as residue" has_path "$files" /residue/secrets/namespaces/shop/shop-payment.json
 check "shop: holds the volume's bytes" has_path "$files" /volumes/data-shop-0/ledger/canary
-since=$(kubectl -n shop get pvc -o json | jq -r '[.items[].metadata.creationTimestamp] | min')
-check "shop: the snapshot says since when its claims are there" jq -e --arg tag "claims:$since" 'any(.[]; .tags | index($tag))' \
+claim=$(kubectl -n shop get pvc data-shop-0 -o json | jq -r '"claim:" + .metadata.name + "@" + .metadata.creationTimestamp')
+check "shop: the snapshot says which claim its volume is of" jq -e --arg tag "$claim" 'any(.[]; .tags | index($tag))' \
     <<<"$(stock_restic shop snapshots --json --tag "backup:gleaner-system/e2e-shop-$$")"
 check "shop: holds its plan" has_path "$files" /meta/plan.json
 check "shop: holds no workload, Service or ConfigMap that Git declares" has_none "$files" '^/resources/((deployments|statefulsets)\.apps|services|configmaps)/.*/shop(-config)?\.json'

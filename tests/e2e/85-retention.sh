@@ -101,6 +101,25 @@ check "nor is the newest forgotten by asking" contains "$said" "newest complete"
 check "a newer one" backup "e2e-retention-$run-last" "$by_hand"
 check "lets it go" wait_for "gone" 60 not kubectl -n gleaner-system get backup "e2e-retention-$run-short"
 
+# --- a claim that is made anew ------------------------------------------------------------------
+
+must "the Schedule's last one with the volume" backup "e2e-retention-$run-full"
+old=$(kubectl -n shop get pvc data-shop-0 -o jsonpath='{.metadata.uid}')
+kubectl -n shop delete pvc data-shop-0 --wait=false >/dev/null
+kubectl -n shop delete pod shop-0 >/dev/null
+anew() { not same "$old" "$(kubectl -n shop get pvc data-shop-0 -o jsonpath='{.metadata.uid}' 2>/dev/null || echo "$old")" 2>/dev/null; }
+must "somebody deletes the claim, and it is made anew" wait_for "another claim" 60 anew
+must "shop runs on an empty volume" wait_for "shop" 120 app_is_whole shop
+for i in 1 2 3; do
+    must "the Schedule goes on ($i)" backup "e2e-retention-$run-empty-$i"
+done
+kept() { restic_here snapshots --tag "schedule:gleaner-system/$schedule" --json | jq -r '[.[].tags[] | select(startswith("backup:")) | ltrimstr("backup:gleaner-system/e2e-retention-'"$run"'-")] | sort | join(" ")'; }
+four() { same "empty-1 empty-2 empty-3 full" "$(kept)"; }
+check "last: 3 keeps its three, and the last one with what was there" wait_for "four" 60 four
+check "a dry run says so" contains "$(gleaner forget --schedule $schedule --dry-run)" "the last complete one with the volume of claim data-shop-0"
+check "who does not need it asks to forget it" gleaner forget "e2e-retention-$run-full" --timeout 60
+check "three are left" wait_for "three" 60 three
+
 # --- prune and check ----------------------------------------------------------------------------
 
 kubectl patch backupstore $store --type=merge -p '{"spec":{"maintenance":{"prune":"* * * * *","check":"* * * * *","readData":"100%"}}}' >/dev/null

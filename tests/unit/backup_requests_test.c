@@ -285,10 +285,13 @@ static void play_mover(struct world_on_s3 *w, const char *name, struct mover_rep
     move_volume(w, &spec, report);
     backup_session_give(&run);
     store_id_hex(&report->tree, tree);
-    const char *rows = arena_printf(b->a,
-                                    "{\"status\":{\"volumes\":[{\"claim\":\"data\",\"phase\":"
-                                    "\"Completed\",\"tree\":\"%s\",\"root\":\"%s\"}]}}",
-                                    tree, report->root);
+    json_t *row = json_array_get(json_object_get(run.st.now, "volumes"), 0);
+    const char *since = json_text_at(row, "since", NULL);
+    const char *rows = arena_printf(
+        b->a,
+        "{\"status\":{\"volumes\":[{\"claim\":\"data\",\"phase\":\"Completed\","
+        "\"tree\":\"%s\",\"root\":\"%s\"%s%s%s}]}}",
+        tree, report->root, since ? ",\"since\":\"" : "", since ? since : "", since ? "\"" : "");
     must(kube_patch(b->kube, b->a, &KUBE_BACKUP, "gleaner-system", name, KUBE_PATCH_MERGE,
                     str_of(rows), &(struct kube_write){.subresource = "status"}, NULL, &err),
          &err);
@@ -297,10 +300,13 @@ static void play_mover(struct world_on_s3 *w, const char *name, struct mover_rep
 
 /* ---- Backups ---- */
 
-static void back_up_whole(struct world_on_s3 *w, const char *name, struct mover_report *report)
+typedef void meanwhile_fn(struct bench *b);
+
+/* To its end; `meanwhile`, if given, once the volume is copied. */
+static void run_backup(struct world_on_s3 *w, const char *name, struct mover_report *report,
+                       meanwhile_fn *meanwhile)
 {
     struct bench *b = &w->b;
-    struct retain_result retained;
     struct outcome o = {0};
     struct err err = {0};
     bool moved = false;
@@ -320,8 +326,18 @@ static void back_up_whole(struct world_on_s3 *w, const char *name, struct mover_
         before = requests();
         play_mover(w, name, report);
         print_requests("mover", before);
+        if (meanwhile)
+            meanwhile(b);
         moved = true;
     }
+}
+
+static void back_up_whole(struct world_on_s3 *w, const char *name, struct mover_report *report)
+{
+    struct bench *b = &w->b;
+    struct retain_result retained;
+    struct err err;
+    run_backup(w, name, report, NULL);
     if (!streq(status_at(b, name, "phase"), "Completed"))
         fail_msg("%s: %s", name, status_at(b, name, "conditions"));
     size_t before = requests();
@@ -576,6 +592,69 @@ static void a_lost_snapshot_is_not_remembered(void **state)
     assert_int_equal(err.kind, ERR_NOT_FOUND);
 }
 
+/* ---- claims ---- */
+
+static void post_claim(struct bench *b, const char *since)
+{
+    post(b, arena_printf(b->a,
+                         "[{'apiVersion':'v1','kind':'PersistentVolumeClaim','metadata':{'name':"
+                         "'data','namespace':'app','creationTimestamp':'%s'},'spec':{'accessModes':"
+                         "['ReadWriteOnce']},'status':{'phase':'Bound'}}]",
+                         since));
+}
+
+static void make_claim_anew(struct bench *b)
+{
+    struct err err;
+    must(kube_delete(b->kube, &KUBE_PVC, "app", "data", NULL, &err), &err);
+    post_claim(b, "2026-03-03T03:03:03Z");
+}
+
+static bool has_tag(struct world_on_s3 *w, const char *backup, const char *tag)
+{
+    struct bench *b = &w->b;
+    struct opened o CLEANUP(store_close) = {0};
+    struct snapshot s;
+    struct err err;
+    must(store_open(&b->cx, b->a, "s3", "app", false, &o, &err), &err);
+    must(snapshot_find(o.repo, status_at(b, backup, "snapshot"), NULL, b->a, &s, &err), &err);
+    return snapshot_has_tag(&s, tag);
+}
+
+static bool volumes_say(struct bench *b, const char *backup, const char *member, const char *text)
+{
+    struct kube_object o;
+    str row;
+    assert_true(get(b, backup, &o));
+    struct raw_iter it = raw_iter(raw_at(o.raw, "status", "volumes", NULL));
+    return raw_next(&it, NULL, &row) && raw_is(raw_get(row, member), text);
+}
+
+/* A snapshot says which claims its volumes are of, also to a cluster that knows nothing of it. What
+ * was copied of a claim that was made anew meanwhile may be either's: it stands for neither. */
+static void a_volume_is_of_the_claim_that_was_copied(void **state)
+{
+    static const char tag[] = "claim:data@2026-02-02T02:02:02Z";
+    struct world_on_s3 *w = *state;
+    struct bench *b = &w->b;
+    struct mover_report report;
+    struct sync_result r = {0};
+    struct err err;
+    post_claim(b, "2026-02-02T02:02:02Z");
+    back_up_whole(w, "one", &report);
+    assert_true(has_tag(w, "one", tag));
+    must(kube_delete(b->kube, &KUBE_BACKUP, "gleaner-system", "one", NULL, &err), &err);
+    must(sync_store(&b->cx, b->a, "s3", NULL, &r, &err), &err);
+    assert_true(volumes_say(b, "one", "since", "2026-02-02T02:02:02Z"));
+    run_backup(w, "two", &report, make_claim_anew);
+    assert_string_equal(status_at(b, "two", "phase"), "PartiallyFailed");
+    assert_true(volumes_say(b, "two", "message", "it was made anew while the backup was running"));
+    assert_false(has_tag(w, "two", tag));
+    assert_false(has_tag(w, "two", "claim:data@2026-03-03T03:03:03Z"));
+    back_up_whole(w, "three", &report);
+    assert_true(has_tag(w, "three", "claim:data@2026-03-03T03:03:03Z"));
+}
+
 int main(void)
 {
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -590,6 +669,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_lost_lock_is_seen_before_the_snapshot, up, down),
         cmocka_unit_test_setup_teardown(passwords_are_asked, up, down),
         cmocka_unit_test_setup_teardown(a_lost_snapshot_is_not_remembered, up, down),
+        cmocka_unit_test_setup_teardown(a_volume_is_of_the_claim_that_was_copied, up, down),
     };
     return cmocka_run_group_tests_name("backup/requests", tests, NULL, NULL);
 }

@@ -181,7 +181,7 @@ static void test_shared_namespace(void **state)
     assert_null(find(&p, "Secret", "of-theirs"));
     assert_null(find(&p, "Secret", "unseen"));
     assert_int_equal(p.claim_count, 1);
-    assert_string_equal(p.claims[0], "data-db-0");
+    assert_string_equal(p.claims[0].name, "data-db-0");
     assert_true(says(p.problems, p.problem_count, "far/disk"));
     assert_true(says(p.problems, p.problem_count, "namespace far"));
     assert_true(says(p.warnings, p.warning_count, "data-db-x"));
@@ -287,8 +287,8 @@ static void test_mounted_claims(void **state)
         fail_msg("%s", err.msg);
     assert_false(p.alone);
     assert_int_equal(p.claim_count, 2);
-    assert_string_equal(p.claims[0], "hand");
-    assert_string_equal(p.claims[1], "sibling");
+    assert_string_equal(p.claims[0].name, "hand");
+    assert_string_equal(p.claims[1].name, "sibling");
     assert_int_equal(p.problem_count, 1);
     assert_true(says(p.problems, p.problem_count, "claim both is not in this backup"));
     assert_true(says(p.warnings, p.warning_count, "claim theirs is not in this backup"));

@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "reconciler/schedule/policy.h"
+#include "reconciler/snapshot_layout.h"
 #include "reconciler/store/guard.h"
 
 #include <stdlib.h>
@@ -19,7 +20,7 @@
 struct bench {
     struct arena *a;
     struct snapshot s[32];
-    size_t n;
+    size_t n, made;
     struct guard_restore restores[4];
     struct guard_backup backups[4];
     struct guard_schedule schedule;
@@ -50,19 +51,19 @@ static void up(struct bench *b, int last)
  * a tag of the same key replaces, "key:" alone takes it away. */
 static size_t add(struct bench *b, int64_t age, const char *more)
 {
-    size_t i = b->n++;
+    size_t i = b->n++, made = b->made++;
     struct snapshot *s = &b->s[i];
     const char *keys[] = {"gleaner", "backup", "uid", "target", "phase", "schedule"};
     const char *tags[] = {"gleaner",
-                          arena_printf(b->a, "backup:g/b%zu", i),
-                          arena_printf(b->a, "uid:u%zu", i),
+                          arena_printf(b->a, "backup:g/b%zu", made),
+                          arena_printf(b->a, "uid:u%zu", made),
                           "target:HelmRelease/shop/shop",
                           "phase:Completed",
                           "schedule:g/s"};
     const char **all = arena_alloc(b->a, 16 * sizeof *all);
-    memset(s->id.b, (int)i + 1, sizeof s->id.b);
+    *s = (struct snapshot){0};
+    memset(s->id.b, (int)made + 1, sizeof s->id.b);
     s->time.tv_sec = (NOW - age) / 1000;
-    s->time.tv_nsec = 0;
     for (size_t t = 0; t < ARRAY_LEN(tags); t++) {
         bool replaced =
             more && strncmp(more, keys[t], strlen(keys[t])) == 0 && more[strlen(keys[t])] == ':';
@@ -284,21 +285,33 @@ static void the_newest_complete_one_stays(void **state)
 }
 
 /* What the tag calls Completed, and was never read back. */
-static const char *claims(struct bench *b, int64_t age)
+/* The tag of a claim that was made so long ago. */
+static const char *claim(struct bench *b, const char *name, int64_t age)
 {
     char text[CLOCK_RFC3339];
     clock_format(NOW - age, text);
-    return arena_printf(b->a, "claims:%s", text);
+    return snapshot_claim_tag(b->a, name, text);
+}
+
+static const char *data(struct bench *b, int64_t age)
+{
+    return claim(b, "data", age);
+}
+
+static size_t and (struct bench * b, size_t i, const char *tag)
+{
+    ((const char **)b->s[i].tags)[b->s[i].tags_n++] = tag;
+    return i;
 }
 
 /* Deleted and made again, with nothing in it: `last: 2` would be two of nothing after two days. */
-static void the_last_one_before_new_claims_stays(void **state)
+static void the_last_one_with_a_volume_stays(void **state)
 {
     (void)state;
     struct bench b;
     for (int anew = 0; anew < 2; anew++) {
         up(&b, 2);
-        const char *old = claims(&b, 100 * DAY), *new = anew ? claims(&b, 4 * DAY + HOUR) : old;
+        const char *old = data(&b, 100 * DAY), *new = anew ? data(&b, 4 * DAY + HOUR) : old;
         size_t first = add(&b, 6 * DAY, old), good = add(&b, 5 * DAY, old);
         size_t between = add(&b, 4 * DAY, new);
         size_t last = (add(&b, 3 * DAY, new), add(&b, 2 * DAY, new));
@@ -308,7 +321,33 @@ static void the_last_one_before_new_claims_stays(void **state)
         assert_true(b.v[between].forget);
         assert_false(b.v[last].forget);
         if (anew)
-            assert_non_null(strstr(b.v[good].why, "made anew"));
+            assert_non_null(strstr(b.v[good].why, "the volume of claim data of 19"));
+        down(&b);
+    }
+}
+
+/* One of two claims is made anew, is gone, or was not copied: the other says nothing of it. */
+static void of_each_volume_the_last_one_stays(void **state)
+{
+    (void)state;
+    struct bench b;
+    for (int gone = 0; gone < 2; gone++) {
+        up(&b, 1);
+        const char *cache = claim(&b, "cache", 100 * DAY), *old = data(&b, 90 * DAY);
+        size_t first = and(&b, add(&b, 6 * DAY, cache), old);
+        size_t good = and(&b, add(&b, 5 * DAY, cache), old);
+        size_t between = add(&b, 4 * DAY, cache);
+        size_t newest = add(&b, DAY, cache);
+        if (!gone)
+            and(&b, between, data(&b, 4 * DAY + HOUR)), and(&b, newest, data(&b, 4 * DAY + HOUR));
+        STAYS(good, "claim data of 19");
+        GOES(first, "does not keep");
+        GOES(between, "does not keep");
+        /* It is there again: under another name of the same time it is another. */
+        and(&b, newest, claim(&b, "date", 90 * DAY));
+        STAYS(good, "claim data of 19");
+        and(&b, newest, old);
+        GOES(good, "does not keep");
         down(&b);
     }
 }
@@ -319,14 +358,15 @@ static void of_each_time_anew_the_last_one_stays(void **state)
     (void)state;
     struct bench b;
     up(&b, 1);
-    size_t one = add(&b, 9 * DAY, claims(&b, 100 * DAY));
-    size_t two = add(&b, 6 * DAY, claims(&b, 8 * DAY));
-    size_t older = add(&b, 5 * DAY, "phase:PartiallyFailed");
-    size_t partial = add(&b, 4 * DAY + 2 * HOUR, "phase:PartiallyFailed");
-    size_t others = add(&b, 4 * DAY + HOUR, "target:HelmRelease/shop/another");
-    size_t three = add(&b, 3 * DAY, claims(&b, 4 * DAY));
-    size_t unknown = add(&b, 2 * DAY, "claims:soon");
-    size_t newest = add(&b, DAY, claims(&b, 4 * DAY));
+    size_t one = add(&b, 9 * DAY, data(&b, 100 * DAY));
+    size_t two = add(&b, 6 * DAY, data(&b, 8 * DAY));
+    size_t older = and(&b, add(&b, 5 * DAY, "phase:PartiallyFailed"), data(&b, 8 * DAY));
+    size_t partial = and(&b, add(&b, 4 * DAY, "phase:PartiallyFailed"), data(&b, 8 * DAY));
+    size_t others = add(&b, 4 * DAY - HOUR, "target:HelmRelease/shop/another");
+    size_t three = add(&b, 3 * DAY, data(&b, 4 * DAY));
+    size_t unknown = add(&b, 2 * DAY, "claim:data@soon");
+    size_t newest = add(&b, DAY, data(&b, 4 * DAY));
+    and(&b, others, data(&b, 8 * DAY)); /* stands for nothing of shop */
     judge(&b);
     const size_t stay[] = {one, two, partial, others, newest}, go[] = {older, three, unknown};
     for (size_t i = 0; i < ARRAY_LEN(stay); i++)
@@ -350,39 +390,57 @@ static void one_without_claims_does_not_stand_for_one_with(void **state)
     struct bench b;
     for (int come = 0; come < 2; come++) {
         up(&b, 1);
-        size_t good = add(&b, 5 * DAY, claims(&b, 100 * DAY)), bare = add(&b, 4 * DAY, NULL);
-        add(&b, 3 * DAY, come ? claims(&b, 4 * DAY - HOUR) : NULL);
-        add(&b, 2 * DAY, come ? claims(&b, 4 * DAY - HOUR) : NULL);
-        STAYS(good, "made anew");
-        /* Nobody knows what it had: it may be of a time when that was not noted. */
-        if (come)
-            STAYS(bare, "made anew");
-        else
-            GOES(bare, "does not keep");
+        size_t good = add(&b, 5 * DAY, data(&b, 100 * DAY)), bare = add(&b, 4 * DAY, NULL);
+        add(&b, 3 * DAY, come ? data(&b, 4 * DAY - HOUR) : NULL);
+        add(&b, 2 * DAY, come ? data(&b, 4 * DAY - HOUR) : NULL);
+        STAYS(good, "last complete one with the volume");
+        GOES(bare, "does not keep");
         down(&b);
     }
 }
 
-/* What goes by itself, or is going, stands for nothing; the API server's clock may be ahead. */
-static void the_last_one_before_stays_itself(void **state)
+/* What is going, of the future, or a safety backup stands for nothing. */
+static void what_may_not_stay_stands_for_nothing(void **state)
 {
     (void)state;
     struct bench b;
     up(&b, 1);
-    size_t good = add(&b, 9 * DAY, claims(&b, 100 * DAY));
-    size_t asked = add(&b, 8 * DAY, claims(&b, 100 * DAY));
-    size_t ahead = add(&b, 7 * DAY, claims(&b, 6 * DAY));
-    add(&b, DAY, claims(&b, 6 * DAY));
+    const char *old = data(&b, 100 * DAY), *other = claim(&b, "cache", 100 * DAY);
+    size_t good = add(&b, 12 * DAY, old), asked = add(&b, 11 * DAY, old);
+    size_t partial = and(&b, add(&b, 10 * DAY, "phase:PartiallyFailed"), other);
+    size_t safety = and(&b, and(&b, add(&b, 9 * DAY, "safety:u"), old), other);
+    and(&b, safety, claim(&b, "scratch", 100 * DAY));
+    add(&b, DAY, data(&b, 6 * DAY));
+    add(&b, -DAY, old);
     b.asked[0] = b.s[asked].id;
     b.in.asked_n = 1;
     GOES(asked, "asked");
-    STAYS(good, "made anew");
-    (void)ahead;
+    STAYS(good, "last complete one with the volume of claim data");
+    STAYS(partial, "last one with the volume of claim cache");
+    GOES(safety, "safety backup");
+    b.in.asked_n = 0;
+    STAYS(asked, "last complete one with the volume");
+    GOES(good, "does not keep");
     down(&b);
+}
+
+/* However dear: the second may be all that there is of the new claim. */
+static void neither_policy_nor_ttl_takes_the_last_volume(void **state)
+{
+    (void)state;
+    struct bench b;
     up(&b, 1);
-    size_t dear = add(&b, 9 * DAY, "ttl:1d");
-    add(&b, DAY, claims(&b, 2 * DAY));
-    STAYS(dear, "made anew");
+    size_t dear = and(&b, add(&b, 9 * DAY, "ttl:1d"), data(&b, 100 * DAY));
+    size_t broken = and(&b, add(&b, 8 * DAY, "ttl:1d"), data(&b, 8 * DAY + HOUR));
+    size_t newest = add(&b, DAY, NULL);
+    STAYS(dear, "last complete one with the volume");
+    STAYS(broken, "last complete one with the volume");
+    b.backups[0] = (struct guard_backup){.name = "g/b1", .uid = "u1", .completed = false};
+    b.in.backups_n = 1;
+    STAYS(broken, "last one with the volume");
+    and(&b, newest, data(&b, 8 * DAY + HOUR));
+    STAYS(dear, "last complete one with the volume");
+    GOES(broken, "time to live");
     down(&b);
 }
 
@@ -392,13 +450,13 @@ static void claims_that_are_anew_each_day_are_no_accident(void **state)
     struct bench b;
     up(&b, 1);
     for (int day = 20; day > 0; day--)
-        add(&b, day * DAY, claims(&b, day * DAY + HOUR));
+        add(&b, day * DAY, data(&b, day * DAY + HOUR));
     judge(&b);
     size_t stay = 0;
     for (size_t i = 0; i < b.n; i++)
         stay += !b.v[i].forget;
-    assert_int_equal(stay, 1 + GUARD_ANEW);
-    assert_false(b.v[b.n - 1 - GUARD_ANEW].forget);
+    assert_int_equal(stay, GUARD_LAST_VOLUMES);
+    assert_false(b.v[b.n - GUARD_LAST_VOLUMES].forget);
     down(&b);
 }
 
@@ -566,6 +624,50 @@ static void no_world_loses_the_newest(void **state)
     }
 }
 
+/* What is left after each night's forgetting, whatever became of the claims by day. */
+static void no_night_loses_a_volume(void **state)
+{
+    (void)state;
+    enum { NIGHTS = 24, CLAIMS = 2, MADE = 4 };
+    srand(815);
+    for (int round = 0; round < 300; round++) {
+        struct bench b;
+        int made[CLAIMS] = {1, 1};
+        bool stored[CLAIMS][MADE + 1] = {{false}};
+        up(&b, 1 + rand() % 2);
+        for (int night = 1; night <= NIGHTS; night++) {
+            bool complete = rand() % 4 != 0, there[CLAIMS];
+            size_t new = add(&b, (NIGHTS - night) * DAY, complete ? NULL : "phase:PartiallyFailed");
+            for (int c = 0; c < CLAIMS; c++) {
+                made[c] += made[c] < MADE && rand() % 6 == 0;
+                there[c] = rand() % 5 != 0;
+                if (there[c])
+                    and(&b, new, claim(&b, c ? "cache" : "data", (100 - made[c]) * DAY));
+                stored[c][made[c]] |= there[c] && complete;
+            }
+            b.in.now_ms = NOW - (NIGHTS - night) * DAY;
+            judge(&b);
+            size_t left = 0;
+            for (size_t i = 0; i < b.n; i++)
+                if (!b.v[i].forget)
+                    b.s[left++] = b.s[i];
+            b.in.snapshots_n = b.n = left;
+            for (int c = 0; c < CLAIMS; c++) {
+                for (int m = 1; m <= MADE; m++) {
+                    const char *tag = claim(&b, c ? "cache" : "data", (100 - m) * DAY);
+                    bool has = false;
+                    for (size_t i = 0; i < b.n; i++)
+                        has |= snapshot_has_tag(&b.s[i], tag) &&
+                               snapshot_has_tag(&b.s[i], "phase:Completed");
+                    if (stored[c][m] && !has)
+                        fail_msg("round %d, night %d: %s is lost", round, night, tag);
+                }
+            }
+        }
+        down(&b);
+    }
+}
+
 /* ---- words of a policy ---- */
 
 static void the_annotation_says_what_the_spec_says(void **state)
@@ -604,10 +706,12 @@ int main(void)
         cmocka_unit_test(a_safety_backup_does_not_stand_for_the_newest),
         cmocka_unit_test(the_young_stay),
         cmocka_unit_test(the_newest_complete_one_stays),
-        cmocka_unit_test(the_last_one_before_new_claims_stays),
+        cmocka_unit_test(the_last_one_with_a_volume_stays),
+        cmocka_unit_test(of_each_volume_the_last_one_stays),
         cmocka_unit_test(of_each_time_anew_the_last_one_stays),
         cmocka_unit_test(one_without_claims_does_not_stand_for_one_with),
-        cmocka_unit_test(the_last_one_before_stays_itself),
+        cmocka_unit_test(what_may_not_stay_stands_for_nothing),
+        cmocka_unit_test(neither_policy_nor_ttl_takes_the_last_volume),
         cmocka_unit_test(claims_that_are_anew_each_day_are_no_accident),
         cmocka_unit_test(one_that_its_backup_denies_is_not_complete),
         cmocka_unit_test(one_of_the_future_costs_nobody_his_place),
@@ -616,6 +720,7 @@ int main(void)
         cmocka_unit_test(a_schedule_judges_its_own),
         cmocka_unit_test(a_partial_one_goes_behind_a_kept_one),
         cmocka_unit_test(no_world_loses_the_newest),
+        cmocka_unit_test(no_night_loses_a_volume),
         cmocka_unit_test(the_annotation_says_what_the_spec_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
