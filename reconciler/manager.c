@@ -230,8 +230,11 @@ static void on_event(void *ctx, enum kube_event event, const struct kube_object 
 static void on_watch_failed(void *ctx, const struct kube_type *t, const struct err *err)
 {
     (void)ctx;
-    if (err->kind != ERR_NOT_FOUND) /* an engine that is not installed is no news */
+    if (err->kind != ERR_NOT_FOUND)
         log_err("watch failed, trying again", err, "resource", t->resource);
+    else if (streq(t->group, KUBE_BACKUP.group)) /* an engine that is not installed is no news */
+        log_line(LOG_ERROR, "the API server does not know this kind: apply manifests/crd", "kind",
+                 t->kind, NULL);
 }
 
 static void on_signal(uv_signal_t *handle, int signum)
