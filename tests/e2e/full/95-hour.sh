@@ -47,15 +47,20 @@ suspend() { kubectl -n gleaner-system patch schedule $schedule --type=merge -p "
 all_ended() { of_schedule | jq -e '[.items[] | select(.status.phase | IN("Completed", "PartiallyFailed", "Failed") | not)] | length == 0' >/dev/null; }
 snapshots() { restic_here snapshots --json | jq -r '.[].id' | sort; }
 agree() { same "$(snapshots)" "$(snapshots_in_cluster $store)"; }
-# Those of the Schedule that are Completed: the last three, and older ones that a Restore names.
-kept() { restic_here snapshots --tag "schedule:gleaner-system/$schedule,phase:Completed" --json | jq -r 'sort_by(.time)[].id'; }
+# Those of the Schedule that are Completed, oldest first, each with the claims whose volumes it has.
+kept() { restic_here snapshots --tag "schedule:gleaner-system/$schedule,phase:Completed" --json |
+    jq -r 'sort_by(.time)[] | [.id, (.tags[] | select(startswith("claim:")))] | join(" ")'; }
 named() { kubectl -n gleaner-system get restores -o json | jq -r '.items[].status.source.snapshot // empty' | sort -u; }
+last_volumes() { awk '{ for (i = 2; i <= NF; i++) last[$i] = $1 } END { for (i in last) print last[i] }' "$work/hour-seen"; }
+rules_keep() { # the last three, what a Restore names, and of each claim the last one with its volume
+    (tail -n 3 "$work/hour-seen"; grep -Ff <(named) "$work/hour-seen"; last_volumes) | cut -d' ' -f1 | sort -u
+}
 exact() { # what is kept is exactly what the rules say, of all that were ever seen
     local now
     now=$(kept)
-    same "$( (tail -n 3 "$work/hour-seen"; grep -Fxf <(named) "$work/hour-seen") | sort -u)" "$(sort <<<"$now")"
+    same "$(rules_keep)" "$(cut -d' ' -f1 <<<"$now" | sort)"
 }
-note_seen() { kept | while read -r id; do grep -qx "$id" "$work/hour-seen" || echo "$id" >>"$work/hour-seen"; done; }
+note_seen() { kept | while read -r line; do grep -qxF "$line" "$work/hour-seen" || echo "$line" >>"$work/hour-seen"; done; }
 : >"$work/hour-seen"
 settled() { # nothing is under way: what is there must be exact, and the same on both sides
     suspend true
