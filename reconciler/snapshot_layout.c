@@ -45,20 +45,34 @@ bool snapshot_parse_path(struct arena *a, str path, const char **ret_resource,
     return true;
 }
 
-#define CLAIM_TAG "claim:"
 enum { CLAIM_NAME_MAX = 253 };
 
-const char *snapshot_claim_tag(struct arena *a, const char *claim, const char *since)
+static const char *const claim_tags[] = {"part:", "claim:"};
+
+const char *snapshot_claim_tag(struct arena *a, const char *claim, const char *since, bool whole)
 {
-    return arena_printf(a, CLAIM_TAG "%s@%s", claim, since);
+    return arena_printf(a, "%s%s@%s", claim_tags[whole], claim, since);
 }
 
-const char *snapshot_tag_claim(const char *tag)
+bool snapshot_claim_read(const char *tag, struct snapshot_claim *ret)
 {
-    size_t n = strlen(CLAIM_TAG);
-    if (strncmp(tag, CLAIM_TAG, n) != 0)
-        return NULL;
-    int64_t ms;
-    str since = str_of(tag + n), name = str_cut(&since, '@');
-    return name.n && name.n <= CLAIM_NAME_MAX && clock_parse(since, &ms) ? tag + n : NULL;
+    for (size_t whole = 0; whole < ARRAY_LEN(claim_tags); whole++) {
+        size_t n = strlen(claim_tags[whole]);
+        if (strncmp(tag, claim_tags[whole], n) != 0)
+            continue;
+        *ret = (struct snapshot_claim){.id = tag + n, .whole = whole};
+        str since = str_of(ret->id), name = str_cut(&since, '@');
+        return name.n && name.n <= CLAIM_NAME_MAX && clock_parse(since, &ret->since_ms);
+    }
+    return false;
+}
+
+const char *snapshot_tag_broken(struct arena *a, const char *tag)
+{
+    struct snapshot_claim claim;
+    if (streq(tag, "phase:Completed"))
+        return "phase:PartiallyFailed";
+    if (snapshot_claim_read(tag, &claim) && claim.whole)
+        return arena_printf(a, "%s%s", claim_tags[false], claim.id);
+    return tag;
 }

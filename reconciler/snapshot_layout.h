@@ -21,7 +21,8 @@
  *   safety:<Restore uid>                 on safety backups
  *   schedule:<ns>/<name>                 if a Schedule made it
  *   ttl:<spec.ttl>
- *   claim:<name>@<creationTimestamp>     of each claim whose volume it has
+ *   claim:<name>@<creationTimestamp>     of each claim whose volume it has, or
+ *   part:<name>@<creationTimestamp>      has but for what could not be copied
  *
  * Host: the cluster's name; paths: ["/"]. File times: creationTimestamp of the object. */
 #ifndef RECONCILER_SNAPSHOT_LAYOUT_H
@@ -48,9 +49,18 @@ bool snapshot_parse_path(struct arena *a, str path, const char **ret_resource,
                          const char **ret_group, const char **ret_ns, const char **ret_name);
 
 /* The tag of a claim whose volume a snapshot has, in the arena. */
-const char *snapshot_claim_tag(struct arena *a, const char *claim, const char *since);
+const char *snapshot_claim_tag(struct arena *a, const char *claim, const char *since, bool whole);
 
-/* The "name@creationTimestamp" of such a tag; NULL if it is another one. */
-const char *snapshot_tag_claim(const char *tag);
+struct snapshot_claim {
+    const char *id; /* "name@creationTimestamp", in the tag */
+    int64_t since_ms;
+    bool whole;
+};
+
+/* False if it is another tag, or says no name and time. */
+bool snapshot_claim_read(const char *tag, struct snapshot_claim *ret);
+
+/* The tag as a snapshot has it that cannot be read back: PartiallyFailed, and of each volume part. */
+const char *snapshot_tag_broken(struct arena *a, const char *tag);
 
 #endif

@@ -72,9 +72,9 @@ void backup_set_plan(struct backup_run *b, const struct plan *p)
     add_abandoned(b, p);
 }
 
-static json_t *row_new(const char *claim, const char *since)
+static json_t *row_new(const char *claim)
 {
-    return json_pack("{s:s, s:s, s:s*}", "claim", claim, "phase", "Pending", "since", since);
+    return json_pack("{s:s, s:s}", "claim", claim, "phase", "Pending");
 }
 
 int backup_plan(struct backup_run *b, struct err *err)
@@ -99,7 +99,7 @@ int backup_plan(struct backup_run *b, struct err *err)
     backup_set_plan(b, &plan);
     json_t *rows = json_array();
     for (size_t i = 0; i < plan.claim_count; i++)
-        json_array_append_new(rows, row_new(plan.claims[i].name, plan.claims[i].since));
+        json_array_append_new(rows, row_new(plan.claims[i].name));
     status_set(&b->st, "volumes", rows);
     /* The password and the store are tried before any mover starts. */
     if (backup_session(b, err) < 0)
@@ -135,8 +135,8 @@ void backup_rows_again(struct backup_run *b)
 {
     size_t i;
     json_t *row, *rows = json_array();
-    json_array_foreach(backup_rows(b), i, row) json_array_append_new(
-        rows, row_new(json_text_at(row, "claim", NULL), json_text_at(row, "since", NULL)));
+    json_array_foreach(backup_rows(b), i, row)
+        json_array_append_new(rows, row_new(json_text_at(row, "claim", NULL)));
     status_set(&b->st, "volumes", rows);
 }
 
@@ -182,19 +182,38 @@ const char *backup_last_tree(struct backup_run *b, const char *claim)
     return arena_strdup(b->a, hex);
 }
 
+/* *ret: NULL if it is not there. */
+static int claim_since(struct backup_run *b, const char *claim, const char **ret, struct err *err)
+{
+    struct kube_object o;
+    struct err why;
+    *ret = NULL;
+    if (kube_get(b->cx->kube, b->a, &KUBE_PVC, status_text(&b->st, "namespace"), claim, &o, &why) ==
+        0)
+        *ret = raw_text(b->a, o.raw, "metadata", "creationTimestamp", NULL);
+    else if (why.kind != ERR_NOT_FOUND) {
+        if (err)
+            *err = why;
+        return -1;
+    }
+    return 0;
+}
+
 static int row_begin(struct backup_run *b, json_t *row, const char *claim, struct err *err)
 {
-    const char *pod, *node;
+    const char *pod, *node, *since;
     if (row_is(row, "Running"))
         return 0;
-    if (claim_consumer(b->cx, b->a, status_text(&b->st, "namespace"), claim, &pod, &node, err) < 0)
+    if (claim_since(b, claim, &since, err) < 0 ||
+        claim_consumer(b->cx, b->a, status_text(&b->st, "namespace"), claim, &pod, &node, err) < 0)
         return -1;
     row_set(row, "phase", "Running");
+    row_set(row, "since", since);
     row_set(row, "consistency", pod ? "live" : "stopped");
     return backup_save(b, err);
 }
 
-static void row_done(json_t *row, const struct mover_report *r)
+static void row_done(json_t *row, const struct mover_report *r, const char *since)
 {
     char tree[STORE_ID_HEX];
     store_id_hex(&r->tree, tree);
@@ -205,6 +224,11 @@ static void row_done(json_t *row, const struct mover_report *r)
     json_object_set_new(row, "bytes", json_integer((json_int_t)r->bytes));
     json_object_set_new(row, "newBytes", json_integer((json_int_t)r->moved));
     row_set(row, "message", r->note[0] ? r->note : NULL);
+    /* Before and after it was there: it was there meanwhile, and no other of its name. */
+    if (json_object_get(row, "since") && !streq(json_text_at(row, "since", NULL), since)) {
+        row_set(row, "phase", "PartiallyFailed");
+        row_set(row, "message", "the claim was deleted or made anew while it was copied");
+    }
     if (!r->problems)
         return;
     json_object_set_new(row, "problems", json_integer((json_int_t)r->problems));
@@ -277,6 +301,7 @@ static int row_step(struct backup_run *b, json_t *row, const char *claim, struct
 static int claim_step(struct backup_run *b, json_t *row, const char *claim, struct err *err)
 {
     struct mover_pod m;
+    const char *since;
     if (row_begin(b, row, claim, err) < 0)
         return -1;
     b->session->stored = true;
@@ -295,7 +320,9 @@ static int claim_step(struct backup_run *b, json_t *row, const char *claim, stru
         row_set(row, "message", NULL);
         break;
     case MOVER_DONE:
-        row_done(row, &m.report);
+        if (claim_since(b, claim, &since, err) < 0)
+            return -1;
+        row_done(row, &m.report, since);
         return backup_save(b, err) < 0 ? -1 : BACKUP_WAIT;
     case MOVER_FAILED:
         return row_again(b, row, &m, err);

@@ -169,8 +169,9 @@ static void add_claim_tags(struct backup_run *b, const char **tags, size_t *n)
     json_array_foreach(backup_rows(b), i, row)
     {
         const char *since = json_text_at(row, "since", NULL);
+        bool whole = streq(json_text_at(row, "phase", NULL), "Completed");
         if (since && json_object_get(row, "tree"))
-            tags[(*n)++] = snapshot_claim_tag(b->a, json_text_at(row, "claim", NULL), since);
+            tags[(*n)++] = snapshot_claim_tag(b->a, json_text_at(row, "claim", NULL), since, whole);
     }
 }
 
@@ -271,23 +272,22 @@ static json_t *row_of(struct backup_run *b, const char *claim)
     return NULL;
 }
 
-/* A claim that came up after Plan has no copy; of one that was made anew nobody knows whose bytes
- * were copied. */
+/* Of a claim that came up after Plan, or was made anew after it was copied, there is no copy. */
 static void look_at_claims_again(struct backup_run *b, const struct plan *p)
 {
     for (size_t i = 0; i < p->claim_count; i++) {
         const struct plan_claim *c = &p->claims[i];
         json_t *row = row_of(b, c->name);
+        const char *since = json_text_at(row, "since", NULL);
         if (!row) {
             json_array_append_new(backup_rows(b),
                                   json_pack("{s:s, s:s, s:s}", "claim", c->name, "phase", "Failed",
                                             "message", "it came up while the backup was running"));
-        } else if (json_object_get(row, "since") &&
-                   !streq(json_text_at(row, "since", NULL), c->since)) {
-            json_object_del(row, "since");
+        } else if (since && json_object_get(row, "tree") && !streq(since, c->since)) {
             json_object_set_new(row, "phase", json_string("PartiallyFailed"));
             json_object_set_new(row, "message",
-                                json_string("it was made anew while the backup was running"));
+                                json_string("the claim was made anew after it was copied: what it "
+                                            "has now is not in this backup"));
         }
     }
 }
@@ -327,6 +327,50 @@ int backup_write(struct backup_run *b, struct err *err)
 
 /* ---- ReadBack ---- */
 
+/* An earlier try has made it. */
+static int find_broken(struct backup_run *b, const struct store_id *whole, struct store_id *ret,
+                       bool *ret_found, struct err *err)
+{
+    const char *tags[] = {arena_printf(b->a, "uid:%s", b->uid), "phase:PartiallyFailed"};
+    struct snapshot_filter filter = {.tags = tags, .tags_n = ARRAY_LEN(tags)};
+    struct snapshot s;
+    struct err why;
+    int r = snapshot_find(b->session->opened.repo, "latest", &filter, b->a, &s, &why);
+    if (r < 0 && why.kind != ERR_NOT_FOUND) {
+        *err = why;
+        return -1;
+    }
+    *ret_found = r == 0 && !store_id_equal(&s.id, whole);
+    if (*ret_found)
+        *ret = s.id;
+    return 0;
+}
+
+/* Once the Failed Backup is deleted, its snapshot's tags are all that is known of it: they must not
+ * call complete what cannot be read back, or retention would give up a good one for it. */
+static int mark_broken(struct backup_run *b, const struct store_id *id, struct err *err)
+{
+    struct repository *repo = b->session->opened.repo;
+    struct snapshot s;
+    struct store_id broken;
+    bool found;
+    if (snapshot_load(repo, id, b->a, &s, err) < 0 || find_broken(b, id, &broken, &found, err) < 0)
+        return -1;
+    const char **tags = arena_alloc(b->a, (s.tags_n + 1) * sizeof *tags);
+    for (size_t i = 0; i < s.tags_n; i++)
+        tags[i] = snapshot_tag_broken(b->a, s.tags[i]);
+    s.tags = tags;
+    s.original = *id;
+    s.has_original = true;
+    if (!found && snapshot_save(repo, &s, &broken, err) < 0)
+        return -1;
+    char hex[STORE_ID_HEX];
+    store_id_hex(&broken, hex);
+    status_set(&b->st, "snapshot", json_string(hex));
+    struct backend_file whole = {BACKEND_SNAPSHOT, *id};
+    return backend_remove(b->session->opened.backend, &whole, err);
+}
+
 int backup_read_back(struct backup_run *b, struct err *err)
 {
     struct store_id id;
@@ -336,8 +380,16 @@ int backup_read_back(struct backup_run *b, struct err *err)
         return -1;
     struct verify_options options = {.progress = keep_lock, .ctx = b};
     struct verify_result proof;
-    if (verify_read_back(b->session->opened.repo, &id, &options, &proof, err) < 0)
+    struct err why;
+    if (verify_read_back(b->session->opened.repo, &id, &options, &proof, &why) < 0) {
+        struct err marking;
+        bool broken = why.kind == ERR_CORRUPT || why.kind == ERR_TOO_LARGE;
+        if (broken && mark_broken(b, &id, &marking) < 0 && err_is_transient(&marking))
+            why = marking;
+        if (err)
+            *err = why;
         return err_wrap(err, "what was written cannot be read back");
+    }
     status_set(&b->st, "size",
                json_pack("{s:I, s:I}", "files", (json_int_t)proof.files, "bytes",
                          (json_int_t)proof.bytes));

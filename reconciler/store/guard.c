@@ -1,6 +1,7 @@
 #include "reconciler/store/guard.h"
 
 #include "core/clock.h"
+#include "core/map.h"
 
 #include <stdlib.h>
 
@@ -13,7 +14,8 @@ struct row {
     bool future; /* its time has not come: a clock was wrong when it was made, or is now */
     bool kept_by_policy, judged_by_policy;
     const char *policy_word;
-    const char *last_volume; /* "claim@creationTimestamp" that no later one has, or NULL */
+    const char *last_volumes; /* the claims whose volumes no later one has, in words, or NULL */
+    int64_t lived_ms;         /* how long the oldest of these had been there */
 };
 
 struct judging {
@@ -135,54 +137,84 @@ static bool is_asked(const struct judging *j, const struct snapshot *s)
 
 /* ---- volumes of which it is the last one ---- */
 
-static bool has_claim(const struct row *row, const char *claim)
+/* How much a snapshot has of a claim's volume: one stands for another that has no more. */
+enum worth { PART = 1, WHOLE, IN_COMPLETE };
+
+static enum worth worth_of(const struct row *row, const struct snapshot_claim *claim)
 {
-    for (size_t i = 0; i < row->r.claims_n; i++)
-        if (streq(row->r.claims[i], claim))
-            return true;
-    return false;
+    return row->complete ? IN_COMPLETE : claim->whole ? WHOLE : PART;
 }
 
-/* A newer one of the same target that misses no more, and that neither people nor its own time
- * takes away before. */
-static bool outlives(const struct judging *j, const struct row *other, const struct row *row)
+static int newest_first(const void *x, const void *y)
 {
-    return other != row && other->ours && !other->r.safety && same_target(&other->r, &row->r) &&
-           (other->complete || !row->complete) && is_newer(other, row) &&
-           !is_asked(j, &j->in->snapshots[other - j->rows]);
+    struct row *const *a = x, *const *b = y;
+    return is_newer(*a, *b) ? -1 : is_newer(*b, *a);
 }
 
-/* The newest are looked at first: they have what is still there. */
-static bool is_in_later(const struct judging *j, const struct row *row, const char *claim)
+/* Of all snapshots that may stand for another, and may have to stay: safety backups and what is
+ * asked for go. */
+static size_t sort_rows(const struct judging *j, struct row **ret)
 {
-    for (size_t i = j->in->snapshots_n; i-- > 0;)
-        if (outlives(j, &j->rows[i], row) && has_claim(&j->rows[i], claim))
-            return true;
-    return false;
-}
-
-/* The claim, "name@creationTimestamp", or NULL. */
-static const char *last_volume(const struct judging *j, const struct row *row)
-{
-    for (size_t i = 0; row->ours && !row->r.safety && i < row->r.claims_n; i++)
-        if (!is_in_later(j, row, row->r.claims[i]))
-            return row->r.claims[i];
-    return NULL;
-}
-
-/* The newest GUARD_LAST_VOLUMES of each target: claims that come and go every day are no accident.
- */
-static void find_last_volumes(struct judging *j)
-{
-    for (size_t i = 0; i < j->in->snapshots_n; i++)
-        j->rows[i].last_volume = last_volume(j, &j->rows[i]);
+    size_t n = 0;
     for (size_t i = 0; i < j->in->snapshots_n; i++) {
         struct row *row = &j->rows[i];
-        size_t newer = 0;
-        for (size_t k = 0; row->last_volume && k < j->in->snapshots_n; k++)
-            newer += j->rows[k].last_volume && outlives(j, &j->rows[k], row);
-        if (newer >= GUARD_LAST_VOLUMES)
-            row->last_volume = NULL;
+        if (row->ours && !row->r.safety && !is_asked(j, &j->in->snapshots[i]))
+            ret[n++] = row;
+    }
+    if (n)
+        qsort(ret, n, sizeof *ret, newest_first);
+    return n;
+}
+
+enum { NAMED_MAX = 3 };
+
+static void add_name(struct arena *a, struct row *row, const char *claim, size_t before)
+{
+    if (before < NAMED_MAX)
+        row->last_volumes =
+            arena_printf(a, "%s%s%s", before ? row->last_volumes : "", before ? ", " : "", claim);
+    if (before == NAMED_MAX)
+        row->last_volumes = arena_printf(a, "%s and others", row->last_volumes);
+}
+
+/* `best` has, by target and claim, the worth of the best copy in a newer one. */
+static void find_last(struct judging *j, struct map *best, struct row *row)
+{
+    static enum worth worths[] = {0, PART, WHOLE, IN_COMPLETE};
+    size_t found = 0;
+    for (size_t i = 0; i < row->r.claims_n; i++) {
+        const struct snapshot_claim *c = &row->r.claims[i];
+        str key = str_of(arena_printf(j->a, "%s %s", recorded_target(j->a, &row->r), c->id));
+        const enum worth *has = map_get(best, key);
+        enum worth is = worth_of(row, c);
+        if (has && *has >= is)
+            continue;
+        map_put(best, key, &worths[is]);
+        add_name(j->a, row, c->id, found++);
+        row->lived_ms = MAX(row->lived_ms, row->r.time_ms - c->since_ms);
+    }
+}
+
+/* Claims that come and go every day are no accident. They do not count against one that was there
+ * for long. */
+static bool is_one_of_many(const struct row *row, struct row *const *newer, size_t n)
+{
+    size_t alike = 0;
+    for (size_t i = 0; i < n; i++)
+        alike += newer[i]->last_volumes && same_target(&newer[i]->r, &row->r) &&
+                 (newer[i]->complete || !row->complete) && 2 * newer[i]->lived_ms >= row->lived_ms;
+    return alike >= GUARD_LAST_VOLUMES;
+}
+
+static void find_last_volumes(struct judging *j)
+{
+    struct row **rows = arena_alloc(j->a, j->in->snapshots_n * sizeof(struct row *));
+    struct map *best CLEANUP(map_free_p) = map_new(NULL);
+    size_t n = sort_rows(j, rows);
+    for (size_t i = 0; i < n; i++) {
+        find_last(j, best, rows[i]);
+        if (rows[i]->last_volumes && is_one_of_many(rows[i], rows, i))
+            rows[i]->last_volumes = NULL;
     }
 }
 
@@ -291,16 +323,6 @@ static struct guard_verdict stay(const char *why)
     return (struct guard_verdict){.why = why};
 }
 
-static const char *last_words(const struct judging *j, const struct row *row)
-{
-    str since = str_of(row->last_volume), claim = str_cut(&since, '@');
-    return arena_printf(j->a,
-                        "it is the last %sone with the volume of claim %.*s of %.*s: where nobody "
-                        "needs that, ask to forget it",
-                        row->complete ? "complete " : "", (int)claim.n, claim.p, (int)since.n,
-                        since.p);
-}
-
 static struct guard_verdict judge(const struct judging *j, size_t i)
 {
     const struct row *row = &j->rows[i];
@@ -324,8 +346,11 @@ static struct guard_verdict judge(const struct judging *j, size_t i)
                                                        recorded_target(j->a, &row->r))};
     if (is_asked(j, &in->snapshots[i]))
         return (struct guard_verdict){true, false, "it was asked for"};
-    if (row->last_volume)
-        return stay(last_words(j, row));
+    if (row->last_volumes)
+        return stay(arena_printf(j->a,
+                                 "it is the last %sone with the volume of %s: where nobody needs "
+                                 "that, ask to forget it",
+                                 row->complete ? "complete " : "", row->last_volumes));
     if (row->r.ttl_ms && in->now_ms - row->r.time_ms >= row->r.ttl_ms)
         return (struct guard_verdict){
             true, false, arena_printf(j->a, "its time to live, %s, is over", row->r.ttl)};

@@ -12,7 +12,8 @@
  *   7. one that a person asked to forget goes;
  *   8. the last one that has the volume of some claim stays: a claim that was made anew, with
  *      nothing in it, is another one, and must not push out what it had. What is not complete
- *      does not stand for what is. Of each target the newest ten of these;
+ *      does not stand for what is, nor part of a volume for the whole. Of each target the newest
+ *      ten of these, but none of a claim that was there twice as long as the newer ones' claims;
  *   9. one whose ttl is over goes;
  *  10. of a Schedule with retention, on the target that the Schedule has now: Completed ones go
  *      that the policy does not keep; a PartiallyFailed one goes if it is older than the oldest one

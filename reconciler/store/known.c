@@ -26,22 +26,20 @@ static const char *schedule_of(struct arena *a, const struct kube_object *o)
     return name && *name ? arena_printf(a, "%s/%s", o->ns, name) : NULL;
 }
 
-static const char **claim_tags_of(struct arena *a, const struct kube_object *o, size_t *ret_n)
+static void read_claim_tags(struct arena *a, const struct kube_object *o, struct known_backup *b)
 {
-    const char **tags = NULL;
-    str row;
-    struct raw_iter it = raw_iter(raw_at(o->raw, "status", "volumes", NULL));
-    *ret_n = 0;
-    while (raw_next(&it, NULL, &row) && *ret_n < SNAPSHOT_CLAIMS_MAX) {
+    str row, rows = raw_at(o->raw, "status", "volumes", NULL);
+    size_t n = 0;
+    for (struct raw_iter it = raw_iter(rows); raw_next(&it, NULL, NULL);)
+        n++;
+    b->claim_tags = arena_alloc(a, n * sizeof *b->claim_tags);
+    for (struct raw_iter it = raw_iter(rows); raw_next(&it, NULL, &row);) {
         const char *claim = raw_text(a, row, "claim", NULL);
         const char *since = raw_text(a, row, "since", NULL);
-        if (!claim || !since || !raw_get(row, "tree").p)
-            continue;
-        if (!tags)
-            tags = arena_alloc(a, SNAPSHOT_CLAIMS_MAX * sizeof *tags);
-        tags[(*ret_n)++] = snapshot_claim_tag(a, claim, since);
+        if (claim && since && raw_get(row, "tree").p)
+            b->claim_tags[b->claim_tags_n++] =
+                snapshot_claim_tag(a, claim, since, raw_is(raw_get(row, "phase"), "Completed"));
     }
-    return tags;
 }
 
 static int seen_backup(void *ctx, const struct kube_object *o, struct err *err)
@@ -75,7 +73,7 @@ static int seen_backup(void *ctx, const struct kube_object *o, struct err *err)
         .missing_since_ms = time_of(a, o->raw, "missingSince"),
         .completed_ms = time_of(a, o->raw, "completionTime"),
     };
-    b.claim_tags = claim_tags_of(a, o, &b.claim_tags_n);
+    read_claim_tags(a, o, &b);
     /* One that was made for a snapshot and has no status yet still has its store. */
     if (uid && !*b.store)
         b.store = text_or(raw_text(a, o->raw, "spec", "storeRef", "name", NULL));

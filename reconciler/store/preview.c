@@ -20,7 +20,7 @@ static struct snapshot imagine(struct arena *a, const struct known_backup *b)
     tags[s.tags_n++] = arena_printf(a, "backup:%s", b->full);
     tags[s.tags_n++] = arena_printf(a, "uid:%s", b->uid);
     tags[s.tags_n++] = arena_printf(a, "target:%s", target);
-    tags[s.tags_n++] = arena_printf(a, "phase:%s", b->phase);
+    tags[s.tags_n++] = streq(b->phase, "Completed") ? "phase:Completed" : "phase:PartiallyFailed";
     if (b->safety)
         tags[s.tags_n++] = arena_printf(a, "safety:%s", b->safety);
     if (b->schedule)

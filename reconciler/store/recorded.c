@@ -1,7 +1,6 @@
 #include "reconciler/store/recorded.h"
 
 #include "core/clock.h"
-#include "reconciler/snapshot_layout.h"
 
 /* "a/b" or "a/b/c" to its parts; false unless all of them are there. */
 static bool split(struct arena *a, const char *text, const char **parts, size_t n)
@@ -19,14 +18,14 @@ static bool split(struct arena *a, const char *text, const char **parts, size_t 
 /* Who made more of them than a Backup can have is not us: the rest is not known. */
 static void read_claims(struct arena *a, const struct snapshot *s, struct recorded *ret)
 {
-    for (size_t i = 0; i < s->tags_n && ret->claims_n < SNAPSHOT_CLAIMS_MAX; i++) {
-        const char *claim = snapshot_tag_claim(s->tags[i]);
-        if (!claim)
-            continue;
-        if (!ret->claims)
-            ret->claims = arena_alloc(a, SNAPSHOT_CLAIMS_MAX * sizeof *ret->claims);
-        ret->claims[ret->claims_n++] = claim;
-    }
+    struct snapshot_claim claims[SNAPSHOT_CLAIMS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < s->tags_n && n < ARRAY_LEN(claims); i++)
+        n += snapshot_claim_read(s->tags[i], &claims[n]);
+    ret->claims_n = n;
+    ret->claims = arena_alloc(a, n * sizeof *claims);
+    for (size_t i = 0; i < n; i++)
+        ret->claims[i] = claims[i];
 }
 
 bool recorded_read(struct arena *a, const struct snapshot *s, struct recorded *ret)

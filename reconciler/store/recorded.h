@@ -3,6 +3,7 @@
 #ifndef RECONCILER_STORE_RECORDED_H
 #define RECONCILER_STORE_RECORDED_H
 
+#include "reconciler/snapshot_layout.h"
 #include "store/snapshot.h"
 
 struct recorded {
@@ -14,7 +15,7 @@ struct recorded {
     const char *schedule; /* "namespace/name", or NULL */
     const char *ttl;      /* as it was written, or NULL */
     int64_t ttl_ms;       /* 0: none, or not readable */
-    const char **claims;  /* "name@creationTimestamp" of those whose volumes it has */
+    struct snapshot_claim *claims; /* whose volumes it has */
     size_t claims_n;
     int64_t time_ms;
 };

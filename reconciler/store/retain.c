@@ -193,7 +193,8 @@ static int tell_schedule(struct pass *p, const struct guard_schedule *g, const c
     char now[CLOCK_RFC3339];
     struct recorded r;
     for (size_t i = 0; i < p->in.snapshots_n; i++) {
-        if (!recorded_read(p->a, &p->in.snapshots[i], &r) || !streq(r.schedule, g->name))
+        const struct snapshot *s = &p->in.snapshots[i];
+        if (!streq(snapshot_tag_value(s, "schedule"), g->name) || !recorded_read(p->a, s, &r))
             continue;
         kept += !p->verdicts[i].forget;
         going += p->verdicts[i].forget;

@@ -133,9 +133,12 @@ static void copy_text(json_t *to, json_t *from, const char *member)
 static void copy_time(json_t *to, json_t *from, const char *member)
 {
     int64_t ms;
+    char time[CLOCK_RFC3339];
     const char *text = json_text_at(from, member, NULL);
-    if (text && clock_parse(str_of(text), &ms))
-        json_object_set_new(to, member, json_string(text));
+    if (!text || !clock_parse(str_of(text), &ms))
+        return;
+    clock_format(ms, time);
+    json_object_set_new(to, member, json_string(time));
 }
 
 /* Rows as the Backup's own status had them. The file was written by whoever can write the store:

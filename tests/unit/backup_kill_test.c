@@ -483,8 +483,10 @@ static json_t *metadata(const char *name, const char *ns)
     return json_pack("{s:s, s:s}", "name", name, "namespace", ns);
 }
 
-/* A mover that ended well while its Backup had no controller. under: the name of its lock. */
-static void put_mover(const struct bench *b, struct kube *k, struct arena *a, const char *under)
+/* A mover that ended well while its Backup had no controller. under: the name of its lock. row:
+ * more members of the claim's row. */
+static void put_mover(const struct bench *b, struct kube *k, struct arena *a, const char *under,
+                      const char *row)
 {
     struct mover_report report = {.verb = "backup", .has_tree = true, .tree = {{7}}};
     struct buf said CLEANUP(buf_free) = {0}, text CLEANUP(buf_free) = {0};
@@ -507,8 +509,11 @@ static void put_mover(const struct bench *b, struct kube *k, struct arena *a, co
     fake_post(b->fake, "objects", text.p);
     assert_int_equal(
         kube_patch(k, a, &KUBE_BACKUP, "gleaner-system", "one", KUBE_PATCH_MERGE,
-                   STR("{\"status\":{\"phase\":\"Volumes\",\"store\":\"local\",\"namespace\":"
-                       "\"app\",\"volumes\":[{\"claim\":\"data\",\"phase\":\"Running\"}]}}"),
+                   str_of(arena_printf(
+                       a,
+                       "{\"status\":{\"phase\":\"Volumes\",\"store\":\"local\",\"namespace\":"
+                       "\"app\",\"volumes\":[{\"claim\":\"data\",\"phase\":\"Running\"%s}]}}",
+                       row)),
                    &(struct kube_write){.subresource = "status"}, NULL, &err),
         0);
 }
@@ -551,7 +556,7 @@ static void test_mover_outlives_the_lock(void **state)
             assert_int_equal(lock_release(lock, &err), 0);
         else
             lock_leave(lock);
-        put_mover(&b, k, a, name);
+        put_mover(&b, k, a, name, "");
         assert_int_equal(gateway_setup(&cx, &err), 0);
         assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &out, &err), 0);
         assert_int_equal(out.what, OUTCOME_AFTER);
@@ -567,6 +572,50 @@ static void test_mover_outlives_the_lock(void **state)
         backup_sessions_end();
         assert_int_equal(lock_confirm_name(o.repo, name, &err), cut ? -1 : 0);
         assert_int_equal(count_files(b.folder, "locks"), 1);
+        kube_free(k);
+        bench_down(&b);
+    }
+}
+
+/* The claim is the same before and after, or nobody knows whose bytes were copied. */
+static void test_claim_is_made_anew_while_it_is_copied(void **state)
+{
+    (void)state;
+    static const char *const after[] = {"2026-02-02T02:02:02Z", "2026-02-02T02:02:03Z", NULL};
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    for (size_t i = 0; i < ARRAY_LEN(after); i++) {
+        struct bench b;
+        bench_up(&b);
+        struct kube *k = fake_client(b.fake);
+        struct context cx = context_of(&b, k);
+        struct backup_run run = {.cx = &cx, .a = a, .uid = "backup-1"};
+        struct status st CLEANUP(status_free) = {0};
+        struct outcome out;
+        struct err err;
+        put_mover(&b, k, a, "none", ",\"since\":\"2026-02-02T02:02:02Z\"");
+        assert_int_equal(status_read(k, a, &KUBE_BACKUP, "gleaner-system", "one", &run.st, &err),
+                         0);
+        run.kind = "Kustomization", run.target_ns = "flux-system", run.target = "app";
+        assert_int_equal(backup_session(&run, &err), 0);
+        put_mover(&b, k, a, lock_name(run.session->lock), ",\"since\":\"2026-02-02T02:02:02Z\"");
+        backup_session_give(&run);
+        status_free(&run.st);
+        if (after[i])
+            fake_post(b.fake, "objects",
+                      arena_printf(a,
+                                   "[{\"apiVersion\":\"v1\",\"kind\":\"PersistentVolumeClaim\","
+                                   "\"metadata\":{\"name\":\"data\",\"namespace\":\"app\","
+                                   "\"creationTimestamp\":\"%s\"}}]",
+                                   after[i]));
+        assert_int_equal(gateway_setup(&cx, &err), 0);
+        assert_int_equal(backup_reconcile(&cx, a, "gleaner-system", "one", &out, &err), 0);
+        assert_int_equal(status_read(k, a, &KUBE_BACKUP, "gleaner-system", "one", &st, &err), 0);
+        json_t *row = json_array_get(json_object_get(st.now, "volumes"), 0);
+        assert_string_equal(json_text_at(row, "phase", NULL),
+                            i == 0 ? "Completed" : "PartiallyFailed");
+        assert_string_equal(json_text_at(row, "since", NULL), after[0]);
+        assert_int_equal(json_object_get(row, "message") != NULL, i > 0);
+        backup_sessions_end();
         kube_free(k);
         bench_down(&b);
     }
@@ -775,6 +824,7 @@ int main(void)
         cmocka_unit_test(test_session_in_use),
         cmocka_unit_test(test_no_snapshot_of_what_was_pruned),
         cmocka_unit_test(test_mover_outlives_the_lock),
+        cmocka_unit_test(test_claim_is_made_anew_while_it_is_copied),
         cmocka_unit_test(test_restore_of_another_target),
         cmocka_unit_test(test_restore_between_volumes),
         cmocka_unit_test(test_stopped_mover_has_to_go),

@@ -285,8 +285,10 @@ static void play_mover(struct world_on_s3 *w, const char *name, struct mover_rep
     move_volume(w, &spec, report);
     backup_session_give(&run);
     store_id_hex(&report->tree, tree);
-    json_t *row = json_array_get(json_object_get(run.st.now, "volumes"), 0);
-    const char *since = json_text_at(row, "since", NULL);
+    struct kube_object claim;
+    const char *since = NULL;
+    if (kube_get(b->kube, b->a, &KUBE_PVC, "app", "data", &claim, &err) == 0)
+        since = raw_text(b->a, claim.raw, "metadata", "creationTimestamp", NULL);
     const char *rows = arena_printf(
         b->a,
         "{\"status\":{\"volumes\":[{\"claim\":\"data\",\"phase\":\"Completed\","
@@ -630,8 +632,8 @@ static bool volumes_say(struct bench *b, const char *backup, const char *member,
     return raw_next(&it, NULL, &row) && raw_is(raw_get(row, member), text);
 }
 
-/* A snapshot says which claims its volumes are of, also to a cluster that knows nothing of it. What
- * was copied of a claim that was made anew meanwhile may be either's: it stands for neither. */
+/* A snapshot says which claims its volumes are of, also to a cluster that knows nothing of it. One
+ * that was made anew after it was copied is not in it. */
 static void a_volume_is_of_the_claim_that_was_copied(void **state)
 {
     static const char tag[] = "claim:data@2026-02-02T02:02:02Z";
@@ -648,11 +650,50 @@ static void a_volume_is_of_the_claim_that_was_copied(void **state)
     assert_true(volumes_say(b, "one", "since", "2026-02-02T02:02:02Z"));
     run_backup(w, "two", &report, make_claim_anew);
     assert_string_equal(status_at(b, "two", "phase"), "PartiallyFailed");
-    assert_true(volumes_say(b, "two", "message", "it was made anew while the backup was running"));
+    assert_true(
+        volumes_say(b, "two", "message",
+                    "the claim was made anew after it was copied: what it has now is not in "
+                    "this backup"));
     assert_false(has_tag(w, "two", tag));
+    assert_true(has_tag(w, "two", "part:data@2026-02-02T02:02:02Z"));
     assert_false(has_tag(w, "two", "claim:data@2026-03-03T03:03:03Z"));
     back_up_whole(w, "three", &report);
     assert_true(has_tag(w, "three", "claim:data@2026-03-03T03:03:03Z"));
+}
+
+/* Once the Failed Backup is deleted, nothing but the tags is known of what it wrote. */
+static void what_cannot_be_read_back_is_never_complete(void **state)
+{
+    struct world_on_s3 *w = *state;
+    struct bench *b = &w->b;
+    struct mover_report report;
+    struct outcome o = {0};
+    struct err err;
+    post_claim(b, "2026-02-02T02:02:02Z");
+    back_up_whole(w, "one", &report);
+    post(b, "[{'apiVersion':'gleaner.dev/v1alpha1','kind':'Backup','metadata':{'name':'two',"
+            "'namespace':'gleaner-system','uid':'uid-two'},'spec':{'target':{'kind':"
+            "'Kustomization','namespace':'flux-system','name':'app'},'storeRef':{'name':'s3'}}}]");
+    bool moved = false, lost = false;
+    for (int i = 0; i < 20 && (i == 0 || o.what != OUTCOME_DONE); i++) {
+        must(backup_reconcile(&b->cx, b->a, "gleaner-system", "two", &o, &err), &err);
+        if (!moved && streq(status_at(b, "two", "phase"), "Volumes")) {
+            play_mover(w, "two", &report);
+            moved = true;
+        }
+        if (!lost && streq(status_at(b, "two", "phase"), "ReadBack")) {
+            assert_true(has_tag(w, "two", "phase:Completed"));
+            remove_objects("/app/data/");
+            lost = true;
+        }
+    }
+    assert_true(lost);
+    assert_string_equal(status_at(b, "two", "phase"), "Failed");
+    assert_int_equal(count_objects("/app/snapshots/"), 2);
+    assert_true(has_tag(w, "two", "phase:PartiallyFailed"));
+    assert_false(has_tag(w, "two", "phase:Completed"));
+    assert_true(has_tag(w, "two", "part:data@2026-02-02T02:02:02Z"));
+    assert_true(has_tag(w, "one", "claim:data@2026-02-02T02:02:02Z"));
 }
 
 int main(void)
@@ -670,6 +711,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(passwords_are_asked, up, down),
         cmocka_unit_test_setup_teardown(a_lost_snapshot_is_not_remembered, up, down),
         cmocka_unit_test_setup_teardown(a_volume_is_of_the_claim_that_was_copied, up, down),
+        cmocka_unit_test_setup_teardown(what_cannot_be_read_back_is_never_complete, up, down),
     };
     return cmocka_run_group_tests_name("backup/requests", tests, NULL, NULL);
 }

@@ -284,13 +284,12 @@ static void the_newest_complete_one_stays(void **state)
     down(&b);
 }
 
-/* What the tag calls Completed, and was never read back. */
 /* The tag of a claim that was made so long ago. */
 static const char *claim(struct bench *b, const char *name, int64_t age)
 {
     char text[CLOCK_RFC3339];
     clock_format(NOW - age, text);
-    return snapshot_claim_tag(b->a, name, text);
+    return snapshot_claim_tag(b->a, name, text, true);
 }
 
 static const char *data(struct bench *b, int64_t age)
@@ -298,7 +297,7 @@ static const char *data(struct bench *b, int64_t age)
     return claim(b, "data", age);
 }
 
-static size_t and (struct bench * b, size_t i, const char *tag)
+static size_t with(struct bench *b, size_t i, const char *tag)
 {
     ((const char **)b->s[i].tags)[b->s[i].tags_n++] = tag;
     return i;
@@ -321,7 +320,7 @@ static void the_last_one_with_a_volume_stays(void **state)
         assert_true(b.v[between].forget);
         assert_false(b.v[last].forget);
         if (anew)
-            assert_non_null(strstr(b.v[good].why, "the volume of claim data of 19"));
+            assert_non_null(strstr(b.v[good].why, "the volume of data@19"));
         down(&b);
     }
 }
@@ -334,19 +333,19 @@ static void of_each_volume_the_last_one_stays(void **state)
     for (int gone = 0; gone < 2; gone++) {
         up(&b, 1);
         const char *cache = claim(&b, "cache", 100 * DAY), *old = data(&b, 90 * DAY);
-        size_t first = and(&b, add(&b, 6 * DAY, cache), old);
-        size_t good = and(&b, add(&b, 5 * DAY, cache), old);
+        size_t first = with(&b, add(&b, 6 * DAY, cache), old);
+        size_t good = with(&b, add(&b, 5 * DAY, cache), old);
         size_t between = add(&b, 4 * DAY, cache);
         size_t newest = add(&b, DAY, cache);
         if (!gone)
-            and(&b, between, data(&b, 4 * DAY + HOUR)), and(&b, newest, data(&b, 4 * DAY + HOUR));
-        STAYS(good, "claim data of 19");
+            with(&b, between, data(&b, 4 * DAY + HOUR)), with(&b, newest, data(&b, 4 * DAY + HOUR));
+        STAYS(good, "volume of data@19");
         GOES(first, "does not keep");
         GOES(between, "does not keep");
         /* It is there again: under another name of the same time it is another. */
-        and(&b, newest, claim(&b, "date", 90 * DAY));
-        STAYS(good, "claim data of 19");
-        and(&b, newest, old);
+        with(&b, newest, claim(&b, "date", 90 * DAY));
+        STAYS(good, "volume of data@19");
+        with(&b, newest, old);
         GOES(good, "does not keep");
         down(&b);
     }
@@ -360,13 +359,13 @@ static void of_each_time_anew_the_last_one_stays(void **state)
     up(&b, 1);
     size_t one = add(&b, 9 * DAY, data(&b, 100 * DAY));
     size_t two = add(&b, 6 * DAY, data(&b, 8 * DAY));
-    size_t older = and(&b, add(&b, 5 * DAY, "phase:PartiallyFailed"), data(&b, 8 * DAY));
-    size_t partial = and(&b, add(&b, 4 * DAY, "phase:PartiallyFailed"), data(&b, 8 * DAY));
+    size_t older = with(&b, add(&b, 5 * DAY, "phase:PartiallyFailed"), data(&b, 8 * DAY));
+    size_t partial = with(&b, add(&b, 4 * DAY, "phase:PartiallyFailed"), data(&b, 8 * DAY));
     size_t others = add(&b, 4 * DAY - HOUR, "target:HelmRelease/shop/another");
     size_t three = add(&b, 3 * DAY, data(&b, 4 * DAY));
     size_t unknown = add(&b, 2 * DAY, "claim:data@soon");
     size_t newest = add(&b, DAY, data(&b, 4 * DAY));
-    and(&b, others, data(&b, 8 * DAY)); /* stands for nothing of shop */
+    with(&b, others, data(&b, 8 * DAY)); /* stands for nothing of shop */
     judge(&b);
     const size_t stay[] = {one, two, partial, others, newest}, go[] = {older, three, unknown};
     for (size_t i = 0; i < ARRAY_LEN(stay); i++)
@@ -407,16 +406,16 @@ static void what_may_not_stay_stands_for_nothing(void **state)
     up(&b, 1);
     const char *old = data(&b, 100 * DAY), *other = claim(&b, "cache", 100 * DAY);
     size_t good = add(&b, 12 * DAY, old), asked = add(&b, 11 * DAY, old);
-    size_t partial = and(&b, add(&b, 10 * DAY, "phase:PartiallyFailed"), other);
-    size_t safety = and(&b, and(&b, add(&b, 9 * DAY, "safety:u"), old), other);
-    and(&b, safety, claim(&b, "scratch", 100 * DAY));
+    size_t partial = with(&b, add(&b, 10 * DAY, "phase:PartiallyFailed"), other);
+    size_t safety = with(&b, with(&b, add(&b, 9 * DAY, "safety:u"), old), other);
+    with(&b, safety, claim(&b, "scratch", 100 * DAY));
     add(&b, DAY, data(&b, 6 * DAY));
     add(&b, -DAY, old);
     b.asked[0] = b.s[asked].id;
     b.in.asked_n = 1;
     GOES(asked, "asked");
-    STAYS(good, "last complete one with the volume of claim data");
-    STAYS(partial, "last one with the volume of claim cache");
+    STAYS(good, "last complete one with the volume of data@");
+    STAYS(partial, "last one with the volume of cache@");
     GOES(safety, "safety backup");
     b.in.asked_n = 0;
     STAYS(asked, "last complete one with the volume");
@@ -430,15 +429,15 @@ static void neither_policy_nor_ttl_takes_the_last_volume(void **state)
     (void)state;
     struct bench b;
     up(&b, 1);
-    size_t dear = and(&b, add(&b, 9 * DAY, "ttl:1d"), data(&b, 100 * DAY));
-    size_t broken = and(&b, add(&b, 8 * DAY, "ttl:1d"), data(&b, 8 * DAY + HOUR));
+    size_t dear = with(&b, add(&b, 9 * DAY, "ttl:1d"), data(&b, 100 * DAY));
+    size_t broken = with(&b, add(&b, 8 * DAY, "ttl:1d"), data(&b, 8 * DAY + HOUR));
     size_t newest = add(&b, DAY, NULL);
     STAYS(dear, "last complete one with the volume");
     STAYS(broken, "last complete one with the volume");
     b.backups[0] = (struct guard_backup){.name = "g/b1", .uid = "u1", .completed = false};
     b.in.backups_n = 1;
     STAYS(broken, "last one with the volume");
-    and(&b, newest, data(&b, 8 * DAY + HOUR));
+    with(&b, newest, data(&b, 8 * DAY + HOUR));
     STAYS(dear, "last complete one with the volume");
     GOES(broken, "time to live");
     down(&b);
@@ -457,6 +456,62 @@ static void claims_that_are_anew_each_day_are_no_accident(void **state)
         stay += !b.v[i].forget;
     assert_int_equal(stay, GUARD_LAST_VOLUMES);
     assert_false(b.v[b.n - GUARD_LAST_VOLUMES].forget);
+    down(&b);
+}
+
+/* Each night another of these: that must not cost the volume that was there for months. */
+static void claims_of_a_day_do_not_count_against_one_of_months(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    size_t good = with(&b, add(&b, 25 * DAY, data(&b, 100 * DAY)), claim(&b, "run", 26 * DAY));
+    for (int day = 24; day > 0; day--)
+        with(&b, add(&b, day * DAY, data(&b, 24 * DAY + HOUR)), claim(&b, "run", day * DAY + HOUR));
+    size_t others =
+        with(&b, add(&b, 30 * DAY, "target:HelmRelease/shop/another"), data(&b, 30 * DAY + HOUR));
+    add(&b, 29 * DAY, "target:HelmRelease/shop/another");
+    STAYS(good, "last complete one with the volume of data@");
+    STAYS(others, "last complete one with the volume of data@");
+    size_t stay = 0;
+    for (size_t i = 0; i < b.n; i++)
+        stay += !b.v[i].forget;
+    assert_int_equal(stay, 1 + GUARD_LAST_VOLUMES + 2);
+    down(&b);
+}
+
+/* Who asks to forget it has read what goes with it. */
+static void all_that_it_has_alone_is_named(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 1);
+    size_t good = with(&b, add(&b, 9 * DAY, claim(&b, "cache", 90 * DAY)), data(&b, 100 * DAY));
+    size_t newest = add(&b, DAY, claim(&b, "cache", 2 * DAY));
+    STAYS(good, "the volume of cache@");
+    assert_non_null(strstr(b.v[good].why, ", data@"));
+    with(&b, newest, claim(&b, "cache", 90 * DAY));
+    STAYS(good, "the volume of data@");
+    with(&b, with(&b, good, claim(&b, "x", DAY)), claim(&b, "y", DAY));
+    with(&b, good, claim(&b, "z", DAY));
+    STAYS(good, "and others:");
+    down(&b);
+}
+
+/* A disk that begins to fail: what can still be read of it does not stand for what it had. */
+static void part_of_a_volume_does_not_stand_for_the_whole(void **state)
+{
+    (void)state;
+    struct bench b;
+    up(&b, 0);
+    const char *whole = data(&b, 100 * DAY), *part = arena_printf(b.a, "part:%s", whole + 6);
+    const char *tags[] = {part, whole, part, part};
+    for (int i = 0; i < 4; i++)
+        with(&b, with(&b, add(&b, (9 - i) * DAY, "phase:PartiallyFailed"), "ttl:1d"), tags[i]);
+    GOES(0, "time to live");
+    STAYS(1, "last one with the volume of data@");
+    GOES(2, "time to live");
+    STAYS(3, "last one with the volume of data@");
     down(&b);
 }
 
@@ -642,7 +697,7 @@ static void no_night_loses_a_volume(void **state)
                 made[c] += made[c] < MADE && rand() % 6 == 0;
                 there[c] = rand() % 5 != 0;
                 if (there[c])
-                    and(&b, new, claim(&b, c ? "cache" : "data", (100 - made[c]) * DAY));
+                    with(&b, new, claim(&b, c ? "cache" : "data", (100 - made[c]) * DAY));
                 stored[c][made[c]] |= there[c] && complete;
             }
             b.in.now_ms = NOW - (NIGHTS - night) * DAY;
@@ -713,6 +768,9 @@ int main(void)
         cmocka_unit_test(what_may_not_stay_stands_for_nothing),
         cmocka_unit_test(neither_policy_nor_ttl_takes_the_last_volume),
         cmocka_unit_test(claims_that_are_anew_each_day_are_no_accident),
+        cmocka_unit_test(claims_of_a_day_do_not_count_against_one_of_months),
+        cmocka_unit_test(all_that_it_has_alone_is_named),
+        cmocka_unit_test(part_of_a_volume_does_not_stand_for_the_whole),
         cmocka_unit_test(one_that_its_backup_denies_is_not_complete),
         cmocka_unit_test(one_of_the_future_costs_nobody_his_place),
         cmocka_unit_test(spans_do_not_count_from_the_future),
