@@ -184,7 +184,7 @@ static void add_target(struct arena *a, const struct known_backup *b)
         (double)(b->completed_ms / 1000));
 }
 
-static void measure(struct arena *a, const struct known *k)
+void background_measure(struct arena *a, const struct known *k)
 {
     metrics_hold();
     metrics_clear("gleaner_backups");
@@ -195,7 +195,7 @@ static void measure(struct arena *a, const struct known *k)
             "gleaner_backups",
             metrics_labels(a, "store", b->store, "phase", *b->phase ? b->phase : "Pending", NULL),
             1);
-        if (streq(b->phase, "Completed"))
+        if (streq(b->phase, "Completed") && !b->safety)
             add_target(a, b);
     }
     metrics_release();
@@ -238,7 +238,7 @@ static int retain_by_clock(struct background *b, struct arena *a, const char *st
     int64_t now = clock_wall_ms();
     if (known_read(b->cx, a, &k, err) < 0)
         return -1;
-    measure(a, &k);
+    background_measure(a, &k);
     for (size_t i = 0; i < k.backups.n; i++) {
         const struct known_backup *x = &k.backups.p[i];
         if (!x->ended || !*x->snapshot || !*x->content || !store || !streq(x->store, store))

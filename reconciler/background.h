@@ -36,4 +36,9 @@ void background_retain(struct background *b, const char *store, const char *cont
  * that is not known. Pure. */
 bool background_is_due(const struct known_backup *b, int64_t now_ms, int64_t judged_ago_ms);
 
+/* Sets the metrics that count Backups: how many there are, and when the newest Completed one of
+ * each target was completed. The safety backup of a Restore is no success of whoever makes its
+ * backups, and does not count for that. */
+void background_measure(struct arena *a, const struct known *k);
+
 #endif

@@ -11,6 +11,7 @@
 #include "core/clock.h"
 #include "kube/object.h"
 #include "reconciler/background.h"
+#include "reconciler/metrics.h"
 #include "reconciler/queue.h"
 #include "reconciler/schedule/cron.h"
 
@@ -245,6 +246,30 @@ static void an_expired_one_is_judged_once_an_hour(void **state)
     }
 }
 
+/* An alarm for "no backup since yesterday" is not put off by a Restore's safety backup. */
+static void a_safety_backup_is_no_success(void **state)
+{
+    (void)state;
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct buf text CLEANUP(buf_free) = {0};
+    struct known k = {.a = a};
+    *vec_add(&k.backups) = (struct known_backup){.store = "s",
+                                                 .phase = "Completed",
+                                                 .target = "HelmRelease shop/shop",
+                                                 .completed_ms = 1000};
+    *vec_add(&k.backups) = (struct known_backup){.store = "s",
+                                                 .phase = "Completed",
+                                                 .target = "HelmRelease shop/shop",
+                                                 .completed_ms = 2000,
+                                                 .safety = "uid of a Restore"};
+    background_measure(a, &k);
+    metrics_print(&text);
+    assert_non_null(strstr(text.p, "gleaner_backup_last_success_timestamp_seconds{kind="
+                                   "\"HelmRelease\",namespace=\"shop\",name=\"shop\"} 1\n"));
+    assert_non_null(strstr(text.p, "gleaner_backups{store=\"s\",phase=\"Completed\"} 2\n"));
+    vec_free(&k.backups);
+}
+
 /* A process that ends waits for no pause of theirs. */
 static void idle_threads_stop_at_once(void **state)
 {
@@ -342,6 +367,7 @@ int main(void)
         cmocka_unit_test(what_we_wrote_is_no_news),
         cmocka_unit_test(what_retention_took_is_not_looked_for),
         cmocka_unit_test(an_expired_one_is_judged_once_an_hour),
+        cmocka_unit_test(a_safety_backup_is_no_success),
         cmocka_unit_test(idle_threads_stop_at_once),
         cmocka_unit_test(test_cron_next),
         cmocka_unit_test(test_cron_refuses),
