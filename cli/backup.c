@@ -4,13 +4,14 @@
 
 #include "cli/cli.h"
 #include "core/codec.h"
+#include "reconciler/schedule/history.h"
 
 /* A name that says what it is of and is free: "<name>-<8 hex digits>". */
 static const char *backup_name(struct arena *a, const char *target)
 {
     char token[9];
     random_token(token, 4);
-    return arena_printf(a, "%.50s-%s", target, token);
+    return arena_printf(a, "%.*s-%s", STR_FMT(schedule_cut_name(target, 50)), token);
 }
 
 static void write_body(struct buf *body, const char *name, const char *kind, const char *ns,

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "core/codec.h"
+#include "reconciler/schedule/history.h"
 
 struct restore_options {
     struct cli_cluster c;
@@ -13,8 +14,10 @@ struct restore_options {
 };
 
 static const struct cli_end ends[] = {
-    {"Done", CLI_OK},       {"AlreadyRestored", CLI_OK}, {"Held", CLI_HELD},
-    {"Failed", CLI_FAILED}, {"Cancelled", CLI_FAILED},
+    {"Done", CLI_OK},
+    {"Held", CLI_HELD},
+    {"Failed", CLI_FAILED},
+    {"Cancelled", CLI_FAILED},
 };
 
 /* Of a wait after `cancel`, Cancelled is what was asked for. */
@@ -28,7 +31,9 @@ static int make(struct restore_options *o, const char *backup)
     random_token(token, 4);
     if (cli_connect(&o->c, &err) < 0)
         return cli_fail("restore", &err);
-    const char *name = o->name ? o->name : arena_printf(o->c.arena, "%.50s-%s", backup, token);
+    const char *name = o->name ? o->name
+                               : arena_printf(o->c.arena, "%.*s-%s",
+                                              STR_FMT(schedule_cut_name(backup, 50)), token);
     json_t *j CLEANUP_JSON = json_pack(
         "{s:s, s:s, s:{s:s}, s:{s:{s:s}, s:s, s:s, s:b}}", "apiVersion", "gleaner.dev/v1alpha1",
         "kind", "Restore", "metadata", "name", name, "spec", "backupRef", "name", backup, "mode",

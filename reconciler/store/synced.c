@@ -1,6 +1,7 @@
 #include "reconciler/store/synced.h"
 
 #include "core/clock.h"
+#include "reconciler/schedule/history.h"
 #include "reconciler/snapshot_layout.h"
 #include "reconciler/status.h"
 #include "reconciler/target_lease.h"
@@ -85,7 +86,9 @@ static int make_as(struct context *cx, struct arena *a, const char *name, const 
 static int make(struct context *cx, struct arena *a, const char *store, const struct recorded *r,
                 const char **ret_name, struct err *err)
 {
-    const char *names[] = {r->name, arena_printf(a, "%.200s-%.8s", r->name, r->snapshot)};
+    const char *other =
+        arena_printf(a, "%.*s-%.8s", STR_FMT(schedule_cut_name(r->name, 200)), r->snapshot);
+    const char *names[] = {r->name, other};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         int made = make_as(cx, a, names[i], store, r, err);
         if (made < 0)
