@@ -3,9 +3,11 @@
 
 #include "cli/cli.h"
 
-enum { COLUMNS = 6, PATH = 3 };
+enum { COLUMNS = 7, PATH = 4 };
 
-/* A column is the text at a path; AGE is of creationTimestamp; READY is the Ready condition. */
+/* A column is the text at a path, or, at a path of one word, the status of the condition of that
+ * name. NAME stands before them, READY and AGE behind. The columns of kubectl (manifests/crd) that
+ * mean the same have the same names. */
 static const struct view {
     const char *word;
     const struct kube_type *type;
@@ -16,25 +18,29 @@ static const struct view {
     {"backups",
      &KUBE_BACKUP,
      {{"KIND", {"spec", "target", "kind"}},
-      {"NAMESPACE", {"spec", "target", "namespace"}},
+      {"TARGET-NAMESPACE", {"spec", "target", "namespace"}},
       {"TARGET", {"spec", "target", "name"}},
       {"PHASE", {"status", "phase"}},
       {"SNAPSHOT", {"status", "snapshot"}}}},
     {"restores",
      &KUBE_RESTORE,
      {{"BACKUP", {"spec", "backupRef", "name"}},
-      {"TARGET", {"status", "target"}},
+      {"KIND", {"status", "target", "kind"}},
+      {"TARGET-NAMESPACE", {"status", "target", "namespace"}},
+      {"TARGET", {"status", "target", "name"}},
       {"PHASE", {"status", "phase"}}}},
     {"schedules",
      &KUBE_SCHEDULE,
-     {{"TARGET", {"spec", "template", "target"}},
-      {"SCHEDULE", {"spec", "schedule"}},
+     {{"SCHEDULE", {"spec", "schedule"}},
+      {"KIND", {"spec", "template", "target", "kind"}},
+      {"TARGET-NAMESPACE", {"spec", "template", "target", "namespace"}},
+      {"TARGET", {"spec", "template", "target", "name"}},
       {"LAST", {"status", "lastScheduleTime"}},
       {"NEXT", {"status", "nextScheduleTime"}},
       {"BACKUP", {"status", "lastBackup"}}}},
     {"stores",
      &KUBE_BACKUPSTORE,
-     {{"PATH", {"spec", "local", "path"}}, {"CLUSTER", {"spec", "clusterName"}}}},
+     {{"DEFAULT", {"spec", "default"}}, {"PLACE", {"status", "place"}}, {"CHECKED", {"Checked"}}}},
 };
 
 struct listing {
@@ -44,24 +50,16 @@ struct listing {
     struct buf items; /* JSON, without the brackets */
 };
 
-static const char *cell(struct arena *a, str raw, const char *const *path)
+static const char *cell(struct arena *a, str raw, const char *const path[PATH])
 {
+    if (!path[1])
+        return raw_text(a, kube_condition(raw, path[0]), "status", NULL);
     str v = raw;
     for (size_t i = 0; i < PATH && path[i]; i++)
         v = raw_get(v, path[i]);
     if (!v.p)
         return NULL;
-    if (*v.p == '"')
-        return raw_string(a, v).p;
-    if (*v.p != '{')
-        return arena_str(a, v).p;
-    const char *kind = raw_text(a, v, "kind", NULL), *name = raw_text(a, v, "name", NULL);
-    return arena_printf(a, "%s/%s", kind ? kind : "?", name ? name : "?");
-}
-
-static const char *ready(struct arena *a, str raw)
-{
-    return raw_text(a, kube_condition(raw, "Ready"), "status", NULL);
+    return *v.p == '"' ? raw_string(a, v).p : arena_str(a, v).p;
 }
 
 static size_t column_count(const struct view *v)
@@ -80,7 +78,7 @@ static int add(void *ctx, const struct kube_object *o, struct err *err)
     size_t n = column_count(l->view);
     for (size_t i = 0; i < n; i++)
         cells[i + 1] = cell(l->a, o->raw, l->view->column[i].path);
-    cells[n + 1] = ready(l->a, o->raw);
+    cells[n + 1] = cell(l->a, o->raw, (const char *[PATH]){"Ready"});
     cells[n + 2] = cli_age(l->a, raw_text(l->a, o->raw, "metadata", "creationTimestamp", NULL));
     cli_table_row(&l->table, cells);
     if (l->items.n)
