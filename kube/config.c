@@ -26,18 +26,27 @@ static void free_secret(char *s)
     free(s);
 }
 
+void kube_credentials_free(struct kube_credentials *c)
+{
+    free_secret(c->token);
+    free_secret(c->client_cert);
+    free_secret(c->client_key);
+    *c = (struct kube_credentials){0};
+}
+
 void kube_config_free(struct kube_config *c)
 {
     if (!c)
         return;
     free(c->server);
     free(c->ns);
+    free(c->tls_server_name);
+    free_secret(c->proxy);
     free(c->ca);
-    free(c->client_cert);
-    free_secret(c->client_key);
-    free_secret(c->token);
+    kube_credentials_free(&c->user);
     free(c->token_file);
     free(c->ca_file);
+    plugin_free(c->plugin);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -92,14 +101,16 @@ int config_check(struct kube_config *c, const char *where, struct err *err)
     if (!https && !http)
         return err_set(err, ERR_INVALID, "%s: server %s is not an https:// address", where,
                        c->server);
-    if (http && !is_loopback(c->server + strlen("http://")))
+    if (http && (!is_loopback(c->server + strlen("http://")) || c->proxy))
         return err_set(err, ERR_INVALID,
-                       "%s: server %s: http is accepted on the loopback interface only", where,
-                       c->server);
-    if (!c->client_cert != !c->client_key)
+                       "%s: server %s: http is accepted on the loopback interface only, and "
+                       "without a proxy",
+                       where, c->server);
+    const struct kube_credentials *user = &c->user;
+    if (!user->client_cert != !user->client_key)
         return err_set(err, ERR_INVALID, "%s: the user has a client %s without a client %s", where,
-                       c->client_cert ? "certificate" : "key",
-                       c->client_cert ? "key" : "certificate");
+                       user->client_cert ? "certificate" : "key",
+                       user->client_cert ? "key" : "certificate");
     if (!c->ns || !c->ns[0]) {
         free(c->ns);
         c->ns = xstrdup("default");
@@ -132,38 +143,64 @@ static int refresh_account(struct kube_config *c, struct err *err)
     str token = str_trim(str_of(text));
     if (token.n == 0 || memchr(token.p, '\n', token.n))
         return err_set(err, ERR_INVALID, "%s does not hold a token", c->token_file);
-    free_secret(c->token);
-    c->token = str_dup(token);
+    free_secret(c->user.token);
+    c->user.token = str_dup(token);
     explicit_bzero(text, strlen(text));
     return 0;
 }
 
-/* A copy of `*text` as it is now. */
-static char *fresh(struct kube_config *c, char *const *text)
+/* With the lock held. */
+static void refresh_files(struct kube_config *c)
 {
-    pthread_mutex_lock(&c->lock);
     int64_t age = clock_mono_ms() - c->account_read_ms;
     if (c->token_file && (c->account_read_ms == 0 || age < 0 || age >= ACCOUNT_TTL_MS))
         (void)!refresh_account(c, NULL);
-    char *copy = *text ? xstrdup(*text) : NULL;
-    pthread_mutex_unlock(&c->lock);
-    return copy;
 }
 
-char *kube_config_token(struct kube_config *c)
+/* With the lock held: who waits for it wants just what this brings. */
+static int refresh_plugin(struct kube_config *c, struct err *err)
 {
-    return fresh(c, &c->token);
+    struct kube_credentials got;
+    if (clock_wall_ms() < c->plugin_until_ms)
+        return 0;
+    if (plugin_run(c, &got, &c->plugin_until_ms, err) < 0)
+        return -1;
+    kube_credentials_free(&c->user);
+    c->user = got;
+    return 0;
+}
+
+static char *copy_of(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
+int kube_config_credentials(struct kube_config *c, struct kube_credentials *ret, struct err *err)
+{
+    pthread_mutex_lock(&c->lock);
+    refresh_files(c);
+    int r = c->plugin ? refresh_plugin(c, err) : 0;
+    if (r == 0)
+        *ret = (struct kube_credentials){copy_of(c->user.token), copy_of(c->user.client_cert),
+                                         copy_of(c->user.client_key)};
+    pthread_mutex_unlock(&c->lock);
+    return r;
 }
 
 char *kube_config_ca(struct kube_config *c)
 {
-    return fresh(c, &c->ca);
+    pthread_mutex_lock(&c->lock);
+    refresh_files(c);
+    char *copy = copy_of(c->ca);
+    pthread_mutex_unlock(&c->lock);
+    return copy;
 }
 
 void kube_config_drop_token(struct kube_config *c)
 {
     pthread_mutex_lock(&c->lock);
     c->account_read_ms = 0;
+    c->plugin_until_ms = 0;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -283,17 +320,17 @@ const char *kube_config_namespace(const struct kube_config *c)
     return c->ns;
 }
 
-str kube_config_client_cert(const struct kube_config *c)
-{
-    return str_of(c->client_cert);
-}
-
-str kube_config_client_key(const struct kube_config *c)
-{
-    return str_of(c->client_key);
-}
-
 bool kube_config_insecure(const struct kube_config *c)
 {
     return c->insecure;
+}
+
+const char *kube_config_tls_server_name(const struct kube_config *c)
+{
+    return c->tls_server_name;
+}
+
+const char *kube_config_proxy(const struct kube_config *c)
+{
+    return c->proxy;
 }

@@ -4,8 +4,10 @@
  * that defines a thing wins; relative paths are relative to their own file; *-data wins over the
  * file form. In a cluster: KUBERNETES_SERVICE_HOST and _PORT, token and ca.crt under
  * /var/run/secrets/kubernetes.io/serviceaccount; both are read again every 60 s, an unreadable
- * file keeps the old text, and a 401 drops the token. exec plugins and auth providers are refused
- * by name. */
+ * file keeps the old text, and a 401 drops the token. A user's exec plugin (kube/plugin.h) runs
+ * when its credentials are first needed, have expired or were dropped; loading runs nothing. A
+ * token that stands in the kubeconfig wins over the plugin. Auth providers, passwords and
+ * impersonation are refused by name. */
 #ifndef KUBE_CONFIG_H
 #define KUBE_CONFIG_H
 
@@ -25,15 +27,26 @@ const char *kube_config_server(const struct kube_config *c); /* https://host:por
 const char *
 kube_config_namespace(const struct kube_config *c); /* of the context or pod; "default" */
 
-/* The bearer token now, malloc'd, or NULL if another way of authentication is used. */
-char *kube_config_token(struct kube_config *c);
-void kube_config_drop_token(struct kube_config *c); /* after a 401: read it again */
+/* How we prove who we are: malloc'd, NULL where that way is not used. */
+struct kube_credentials {
+    char *token;                    /* bearer */
+    char *client_cert, *client_key; /* PEM */
+};
 
-/* PEM texts; the authorities now, malloc'd, or NULL if the system's are to be used; absent slices
- * where not configured, valid until the config is freed. */
+/* Those of now. While an exec plugin runs, others wait for what it gives. ERR_UNAUTHORIZED: the
+ * plugin gave none, and the message names its command; nothing else fails. */
+int kube_config_credentials(struct kube_config *c, struct kube_credentials *ret, struct err *err)
+    must_check;
+void kube_credentials_free(struct kube_credentials *c); /* wipes; fit for CLEANUP */
+void kube_config_drop_token(struct kube_config *c); /* after a 401: read it again, run it again */
+
+/* The authorities now, PEM, malloc'd, or NULL if the system's are to be used. */
 char *kube_config_ca(struct kube_config *c);
-str kube_config_client_cert(const struct kube_config *c);
-str kube_config_client_key(const struct kube_config *c);
 bool kube_config_insecure(const struct kube_config *c);
+
+/* The name that the server's certificate has to be of, if not that of its address; a proxy's
+ * address (http, https, socks5). NULL: none. */
+const char *kube_config_tls_server_name(const struct kube_config *c);
+const char *kube_config_proxy(const struct kube_config *c);
 
 #endif

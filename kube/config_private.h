@@ -5,17 +5,21 @@
 #include <pthread.h>
 
 #include "kube/config.h"
+#include "kube/plugin.h"
 
 enum { CONFIG_FILE_CAP = 4 << 20, ACCOUNT_TTL_MS = 60000 };
 
 struct kube_config {
     char *server, *ns;
-    char *client_cert, *client_key; /* PEM, NULL if not configured */
+    char *tls_server_name, *proxy; /* or NULL */
     bool insecure;
-    char *token_file, *ca_file; /* read again and again; or NULL */
-    pthread_mutex_t lock;       /* of what follows */
-    char *ca, *token;           /* NULL if not configured */
-    int64_t account_read_ms;    /* clock_mono_ms of the last attempt; 0: none */
+    char *token_file, *ca_file;   /* read again and again; or NULL */
+    struct plugin *plugin;        /* or NULL; what it gives takes the place of `user` */
+    pthread_mutex_t lock;         /* of what follows */
+    char *ca;                     /* NULL if not configured */
+    struct kube_credentials user; /* NULL where not configured */
+    int64_t account_read_ms;      /* clock_mono_ms of the last attempt; 0: none */
+    int64_t plugin_until_ms;      /* clock_wall_ms when the plugin is to run again; 0: at once */
 };
 
 struct kube_config *config_new(void);

@@ -5,6 +5,7 @@
 #include <yaml.h>
 
 #include "core/codec.h"
+#include "core/vec.h"
 #include "kube/config_private.h"
 
 struct doc {
@@ -135,25 +136,169 @@ static int refuse(struct doc *d, yaml_node_t *map, const char *const *names, con
     return 0;
 }
 
+/* ---- exec plugins: read here, run by kube/plugin.c ---- */
+
+static bool is_true(yaml_document_t *y, yaml_node_t *map, const char *name)
+{
+    return str_is(text_at(y, map, name), "true");
+}
+
+static const struct {
+    const char *name;
+    enum plugin_stdin in;
+} stdin_modes[] = {
+    {"Never", PLUGIN_NEVER}, {"IfAvailable", PLUGIN_IF_TERMINAL}, {"Always", PLUGIN_ALWAYS}};
+
+/* v1 wants the mode to be said; v1beta1, which is older than the mode, asks where it can. */
+static int read_stdin_mode(struct doc *d, yaml_node_t *exec, struct plugin *p, struct err *err)
+{
+    str mode = text_at(&d->yaml, exec, "interactiveMode");
+    if (!mode.p && str_ends(str_of(p->api_version), "/v1beta1"))
+        mode = STR("IfAvailable");
+    for (size_t i = 0; i < ARRAY_LEN(stdin_modes); i++)
+        if (mode.p && str_is(mode, stdin_modes[i].name)) {
+            p->in = stdin_modes[i].in;
+            return 0;
+        }
+    return err_set(err, ERR_INVALID,
+                   "%s: exec: interactiveMode is not one of Never, IfAvailable, Always", d->path);
+}
+
+/* A text that may be empty; NULL: it is none, or holds what no argument can. */
+static char *plain_text(yaml_node_t *node)
+{
+    if (!node || node->type != YAML_SCALAR_NODE ||
+        memchr(node->data.scalar.value, '\0', node->data.scalar.length))
+        return NULL;
+    return xstrndup((char *)node->data.scalar.value, node->data.scalar.length);
+}
+
+static char *argument(yaml_document_t *y, yaml_node_t *item)
+{
+    (void)y;
+    return plain_text(item);
+}
+
+static char *variable(yaml_document_t *y, yaml_node_t *item)
+{
+    str name = text_at(y, item, "name");
+    char *value CLEANUP(free_p) = plain_text(member(y, item, "value"));
+    if (!name.p || memchr(name.p, '=', name.n))
+        return NULL;
+    return xasprintf("%.*s=%s", STR_FMT(name), value ? value : "");
+}
+
+struct texts {
+    char **p;
+    size_t n, room;
+};
+
+/* The items of a list after what is in `texts` already, ended by NULL. */
+static int read_items(struct doc *d, yaml_node_t *exec, const char *name,
+                      char *(*read)(yaml_document_t *, yaml_node_t *), struct texts *texts,
+                      struct err *err)
+{
+    yaml_node_t *all = member(&d->yaml, exec, name);
+    bool list = all && all->type == YAML_SEQUENCE_NODE, good = list || !all;
+    for (yaml_node_item_t *i = list ? all->data.sequence.items.start : NULL;
+         good && i && i < all->data.sequence.items.top; i++) {
+        char *text = read(&d->yaml, yaml_document_get_node(&d->yaml, *i));
+        good = text != NULL;
+        if (good)
+            *vec_add(texts) = text;
+    }
+    *vec_add(texts) = NULL;
+    return good ? 0 : err_set(err, ERR_INVALID, "%s: exec: %s cannot be used", d->path, name);
+}
+
+/* A hint is shown on a terminal: what could steer it is left out. */
+static char *shown_text(str s)
+{
+    char *text = str_dup(s);
+    for (char *c = text; c && *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = ' ';
+    return text;
+}
+
+static void plugin_free_p(struct plugin **p)
+{
+    plugin_free(*p);
+}
+
+static int read_plugin(struct doc *d, yaml_node_t *exec, struct plugin **ret, struct err *err)
+{
+    struct plugin *p CLEANUP(plugin_free_p) = xcalloc(1, sizeof *p);
+    struct texts argv = {0}, env = {0};
+    str version = text_at(&d->yaml, exec, "apiVersion"),
+        command = text_at(&d->yaml, exec, "command");
+    if (!command.p)
+        return err_set(err, ERR_INVALID, "%s: exec has no command", d->path);
+    if (!str_is(version, "client.authentication.k8s.io/v1") &&
+        !str_is(version, "client.authentication.k8s.io/v1beta1"))
+        return err_set(err, ERR_UNSUPPORTED,
+                       "%s: exec: apiVersion is \"%.*s\", and not client.authentication.k8s.io/v1 "
+                       "or v1beta1",
+                       d->path, STR_FMT(version));
+    p->where = xstrdup(d->path);
+    p->api_version = str_dup(version);
+    p->hint = shown_text(text_at(&d->yaml, exec, "installHint"));
+    p->tells_cluster = is_true(&d->yaml, exec, "provideClusterInfo");
+    *vec_add(&argv) = memchr(command.p, '/', command.n) ? resolve(d, command) : str_dup(command);
+    int r = read_items(d, exec, "args", argument, &argv, err);
+    p->argv = argv.p;
+    if (r == 0)
+        r = read_items(d, exec, "env", variable, &env, err);
+    p->env = env.p;
+    if (r < 0 || read_stdin_mode(d, exec, p, err) < 0)
+        return -1;
+    *ret = TAKE(p);
+    return 0;
+}
+
+/* Its password, if it has one, is in no message. */
+static int check_proxy(const struct doc *d, const char *proxy, struct err *err)
+{
+    static const char *const schemes[] = {"http://", "https://", "socks5://"};
+    for (size_t i = 0; proxy && i < ARRAY_LEN(schemes); i++)
+        if (str_starts(str_of(proxy), schemes[i]))
+            return 0;
+    return proxy
+               ? err_set(err, ERR_UNSUPPORTED,
+                         "%s: proxy-url is not an http://, https:// or socks5:// address", d->path)
+               : 0;
+}
+
+/* It becomes a part of URLs. */
+static int check_name(const struct doc *d, const char *name, struct err *err)
+{
+    if (!name || name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                   "0123456789.-_")] == '\0')
+        return 0;
+    return err_set(err, ERR_UNSUPPORTED, "%s: tls-server-name \"%s\" is not a host's name", d->path,
+                   name);
+}
+
 static int read_cluster(struct docs *docs, str name, struct kube_config *c, struct err *err)
 {
-    static const char *const refused[] = {"proxy-url", "tls-server-name", NULL};
     struct doc *d = NULL;
     yaml_node_t *map = entry(docs, "clusters", "cluster", name, &d);
     if (!map)
         return err_set(err, ERR_INVALID, "%s: the context's cluster \"%.*s\" is not defined",
                        docs->p[0].path, STR_FMT(name));
-    if (refuse(d, map, refused, "cluster", err) < 0)
-        return -1;
     c->server = str_dup(text_at(&d->yaml, map, "server"));
-    c->insecure = str_is(text_at(&d->yaml, map, "insecure-skip-tls-verify"), "true");
+    c->insecure = is_true(&d->yaml, map, "insecure-skip-tls-verify");
+    c->proxy = str_dup(text_at(&d->yaml, map, "proxy-url"));
+    c->tls_server_name = str_dup(text_at(&d->yaml, map, "tls-server-name"));
+    if (check_proxy(d, c->proxy, err) < 0 || check_name(d, c->tls_server_name, err) < 0)
+        return -1;
     return pem_at(d, map, "certificate-authority", &c->ca, err);
 }
 
 static int read_user(struct docs *docs, str name, struct kube_config *c, struct err *err)
 {
-    static const char *const refused[] = {"exec", "auth-provider", "username", "password",
-                                          "as",   "as-groups",     "as-uid",   NULL};
+    static const char *const refused[] = {"auth-provider", "username", "password", "as",
+                                          "as-groups",     "as-uid",   NULL};
     struct doc *d = NULL;
     yaml_node_t *map = entry(docs, "users", "user", name, &d);
     if (!map)
@@ -162,12 +307,34 @@ static int read_user(struct docs *docs, str name, struct kube_config *c, struct 
     if (refuse(d, map, refused, "user", err) < 0)
         return -1;
     str token = text_at(&d->yaml, map, "token"), file = text_at(&d->yaml, map, "tokenFile");
-    c->token = str_dup(token);
+    yaml_node_t *exec = member(&d->yaml, map, "exec");
+    if (exec && !token.p && !file.p && read_plugin(d, exec, &c->plugin, err) < 0)
+        return -1;
+    c->user.token = str_dup(token);
     if (file.p)
         c->token_file = resolve(d, file);
-    if (pem_at(d, map, "client-certificate", &c->client_cert, err) < 0)
+    if (pem_at(d, map, "client-certificate", &c->user.client_cert, err) < 0)
         return -1;
-    return pem_at(d, map, "client-key", &c->client_key, err);
+    return pem_at(d, map, "client-key", &c->user.client_key, err);
+}
+
+/* A cluster may keep settings for the plugin, of any form: we do not pass them on. */
+static int refuse_settings(struct docs *docs, str cluster, const struct plugin *p, struct err *err)
+{
+    struct doc *d = NULL;
+    yaml_node_t *map = entry(docs, "clusters", "cluster", cluster, &d);
+    yaml_node_t *all = map ? member(&d->yaml, map, "extensions") : NULL;
+    if (!p || !p->tells_cluster || !all || all->type != YAML_SEQUENCE_NODE)
+        return 0;
+    for (yaml_node_item_t *i = all->data.sequence.items.start; i < all->data.sequence.items.top;
+         i++)
+        if (str_is(text_at(&d->yaml, yaml_document_get_node(&d->yaml, *i), "name"),
+                   "client.authentication.k8s.io/exec"))
+            return err_set(err, ERR_UNSUPPORTED,
+                           "%s: the cluster has settings for the user's exec plugin (extension "
+                           "client.authentication.k8s.io/exec), which is not supported",
+                           d->path);
+    return 0;
 }
 
 static str current_context(struct docs *docs)
@@ -202,7 +369,8 @@ int kubeconfig_read(const struct kubeconfig_text *texts, size_t n, const char *c
     c->ns = str_dup(text_at(&d->yaml, map, "namespace"));
     if (read_cluster(&docs, cluster, c, err) < 0)
         return -1;
-    if (user.p && read_user(&docs, user, c, err) < 0)
+    if (user.p &&
+        (read_user(&docs, user, c, err) < 0 || refuse_settings(&docs, cluster, c->plugin, err) < 0))
         return -1;
     return config_check(c, d->path, err);
 }

@@ -37,7 +37,7 @@ static size_t on_body(char *p, size_t size, size_t count, void *ctx)
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     if (x->sink && status >= 200 && status < 300) {
         if (x->sink(x->sink_ctx, p, n, &call->why) < 0) {
-            call->sink_failed = true;
+            call->failed = true;
             return 0;
         }
         return n;
@@ -72,7 +72,7 @@ static void add_header(struct transport_call *call, const char *name, const char
     call->headers = longer;
 }
 
-static void set_headers(struct transport_call *call, struct kube_config *config)
+static void set_headers(struct transport_call *call, const char *token)
 {
     const struct kube_http *x = call->x;
     add_header(call, "Accept", x->accept ? x->accept : "application/json");
@@ -83,30 +83,28 @@ static void set_headers(struct transport_call *call, struct kube_config *config)
             abort();
         call->headers = longer;
     }
-    char *token = kube_config_token(config);
     if (token) {
         char *value CLEANUP(free_p) = xasprintf("Bearer %s", token);
         add_header(call, "Authorization", value);
         explicit_bzero(value, strlen(value));
-        explicit_bzero(token, strlen(token));
     }
-    free(token);
     curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, call->headers);
 }
 
-static void set_blob(CURL *easy, CURLoption option, str pem, unsigned flags)
+static void set_blob(CURL *easy, CURLoption option, char *pem)
 {
-    struct curl_blob blob = {.data = (void *)(uintptr_t)pem.p, .len = pem.n, .flags = flags};
-    if (pem.p)
-        curl_easy_setopt(easy, option, &blob);
+    if (!pem)
+        return;
+    struct curl_blob blob = {.data = pem, .len = strlen(pem), .flags = CURL_BLOB_COPY};
+    curl_easy_setopt(easy, option, &blob);
 }
 
-static void set_tls(CURL *easy, struct kube_config *config)
+static void set_tls(CURL *easy, struct kube_config *config, const struct kube_credentials *user)
 {
     char *ca CLEANUP(free_p) = kube_config_ca(config);
-    set_blob(easy, CURLOPT_CAINFO_BLOB, str_of(ca), CURL_BLOB_COPY);
-    set_blob(easy, CURLOPT_SSLCERT_BLOB, kube_config_client_cert(config), CURL_BLOB_NOCOPY);
-    set_blob(easy, CURLOPT_SSLKEY_BLOB, kube_config_client_key(config), CURL_BLOB_NOCOPY);
+    set_blob(easy, CURLOPT_CAINFO_BLOB, ca);
+    set_blob(easy, CURLOPT_SSLCERT_BLOB, user->client_cert);
+    set_blob(easy, CURLOPT_SSLKEY_BLOB, user->client_key);
     if (kube_config_insecure(config)) {
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
@@ -131,19 +129,64 @@ static void set_body(struct transport_call *call)
     curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body.n);
 }
 
+static void set_proxy(CURL *easy, struct kube_config *config)
+{
+    str proxy = str_of(kube_config_proxy(config));
+    if (str_starts(str_of(kube_config_server(config)), "http:"))
+        curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* loopback only: see config_check */
+    if (!proxy.p)
+        return;
+    /* In Go the proxy looks up the server's name. */
+    bool socks = str_starts(proxy, "socks5:");
+    char *url CLEANUP(free_p) =
+        xasprintf("%s%s", socks ? "socks5h" : "", proxy.p + (socks ? strlen("socks5") : 0));
+    curl_easy_setopt(easy, CURLOPT_PROXY, url);
+    curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+    explicit_bzero(url, strlen(url));
+}
+
+/* curl takes the name for SNI and verification from the URL: a tls-server-name stands there, and
+ * the connection and the Host header are still the server's. */
+static void set_url(struct transport_call *call, struct kube_config *config)
+{
+    const char *server = kube_config_server(config), *name = kube_config_tls_server_name(config);
+    str host = str_of(server);
+    if (!name || !str_starts(host, "https://")) {
+        call->url = xasprintf("%s%s", server, call->x->path);
+    } else {
+        str base = {server + strlen("https://"), host.n - strlen("https://")};
+        host = str_cut(&base, '/');
+        const char *bracket = memrchr(host.p, ']', host.n), *from = bracket ? bracket : host.p;
+        const char *port = memchr(from, ':', host.n - (size_t)(from - host.p));
+        int port_n = port ? (int)(host.p + host.n - port) : 0;
+        call->url = xasprintf("https://%s%.*s%s%.*s%s", name, port_n, port ? port : "",
+                              base.p ? "/" : "", STR_FMT(base), call->x->path);
+        char *to CLEANUP(free_p) = xasprintf("::%.*s%s", STR_FMT(host), port ? "" : ":");
+        call->connect_to = curl_slist_append(NULL, to);
+        if (!call->connect_to)
+            abort();
+        curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, call->connect_to);
+        char *value CLEANUP(free_p) = str_dup(host);
+        add_header(call, "Host", value);
+    }
+    curl_easy_setopt(call->easy, CURLOPT_URL, call->url);
+}
+
 void transport_prepare(struct transport_call *call, CURL *easy, struct kube_config *config,
                        struct kube_http *x)
 {
     *call = (struct transport_call){.easy = easy, .x = x};
-    const char *server = kube_config_server(config);
-    call->url = xasprintf("%s%s", server, x->path);
+    struct kube_credentials user CLEANUP(kube_credentials_free) = {0};
     if (!x->answer.cap)
         x->answer.cap = x->sink ? ERROR_BODY_CAP : KUBE_MAX_OBJECT;
-    curl_easy_setopt(easy, CURLOPT_URL, call->url);
+    if (kube_config_credentials(config, &user, &call->why) < 0) {
+        call->failed = true;
+        return;
+    }
+    set_url(call, config);
+    set_proxy(easy, config);
     curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
-    if (str_starts(str_of(server), "http:"))
-        curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* loopback only: see config_check */
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_USERAGENT, "gleaner/" GLEANER_VERSION " (linux)");
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
@@ -158,8 +201,8 @@ void transport_prepare(struct transport_call *call, CURL *easy, struct kube_conf
     curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(easy, CURLOPT_XFERINFODATA, call);
-    set_tls(easy, config);
-    set_headers(call, config);
+    set_tls(easy, config, &user);
+    set_headers(call, user.token);
     set_body(call);
 }
 
@@ -175,7 +218,7 @@ static int fail(const struct transport_call *call, enum err_kind kind, const cha
 static int no_answer(const struct transport_call *call, CURLcode code, struct err *err)
 {
     const char *text = call->text[0] ? call->text : curl_easy_strerror(code);
-    if (call->sink_failed) {
+    if (call->failed) {
         if (err)
             *err = call->why;
         return -1;
@@ -206,7 +249,8 @@ int transport_finish(struct transport_call *call, CURLcode code, struct err *err
     call->x->status = (int)status;
     call->x->retry_after_ms = (unsigned)(MIN(MAX(retry_after, 0), 3600) * 1000);
     curl_slist_free_all(call->headers);
-    call->headers = NULL;
+    curl_slist_free_all(call->connect_to);
+    call->headers = call->connect_to = NULL;
     free(call->url);
     call->url = NULL;
     return r;

@@ -10,16 +10,18 @@
 struct transport_call {
     CURL *easy;
     struct kube_http *x;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *connect_to;
     char *url;
-    size_t sent;      /* of the body */
-    bool sink_failed; /* why is set */
+    size_t sent; /* of the body */
+    bool failed; /* by ourselves: why is set */
     bool too_large;
     struct err why;
     char text[CURL_ERROR_SIZE];
 };
 
-/* Sets all options of the handle for x. The call must stay where it is until transport_finish. */
+/* Sets all options of the handle for x. Without credentials the handle gets no URL: curl then
+ * refuses at once, and transport_finish says why. The call must stay where it is until
+ * transport_finish. */
 void transport_prepare(struct transport_call *call, CURL *easy, struct kube_config *config,
                        struct kube_http *x);
 

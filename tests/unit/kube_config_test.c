@@ -36,6 +36,13 @@ static void expect_ca(struct kube_config *c, const char *want)
     assert_string_equal(ca, want);
 }
 
+static void expect_token(struct kube_config *c, const char *want)
+{
+    struct kube_credentials user CLEANUP(kube_credentials_free) = {0};
+    assert_int_equal(kube_config_credentials(c, &user, NULL), 0);
+    assert_string_equal(user.token, want);
+}
+
 static void test_first_file_wins(void **state)
 {
     (void)state;
@@ -59,13 +66,13 @@ static void test_first_file_wins(void **state)
     assert_int_equal(read_texts(texts, 2, NULL, &c, &err), 0);
     assert_string_equal(kube_config_server(c), "https://one:6443");
     assert_string_equal(kube_config_namespace(c), "a-ns");
-    assert_true(str_is(kube_config_client_cert(c), "A"));
-    assert_true(str_is(kube_config_client_key(c), "B"));
+    struct kube_credentials user CLEANUP(kube_credentials_free) = {0};
+    assert_int_equal(kube_config_credentials(c, &user, &err), 0);
+    assert_string_equal(user.client_cert, "A");
+    assert_string_equal(user.client_key, "B");
+    assert_string_equal(user.token, "null"); /* quoted: a text */
     assert_null(kube_config_ca(c));
     assert_false(kube_config_insecure(c));
-    char *token = kube_config_token(c);
-    assert_string_equal(token, "null"); /* quoted: a text */
-    free(token);
     kube_config_free(c);
     assert_int_equal(read_texts(texts, 2, "b", &c, &err), 0);
     assert_string_equal(kube_config_server(c), "https://[::2]:1");
@@ -76,6 +83,9 @@ static void test_first_file_wins(void **state)
 
 #define HEAD "current-context: a\ncontexts: [" CONTEXT("a", "c", "u") "]\n"
 #define CLUSTER HEAD "clusters: [{name: c, cluster: {server: 'https://h'}}]\n"
+
+#define EXEC(text) CLUSTER "users: [{name: u, user: {exec: {command: aws, " text "}}}]"
+#define V1BETA1 "apiVersion: client.authentication.k8s.io/v1beta1"
 
 static void test_refused_by_name(void **state)
 {
@@ -99,12 +109,30 @@ static void test_refused_by_name(void **state)
         {HEAD
          "clusters: [{name: c, cluster: {server: 'https://u@h'}}]\nusers: [{name: u, user: {}}]",
          "server"},
-        {HEAD "clusters: [{name: c, cluster: {server: 'https://h', proxy-url: 'http://p'}}]",
+        {HEAD "clusters: [{name: c, cluster: {server: 'https://h', proxy-url: 'ftp://p'}}]",
          "proxy-url"},
+        {HEAD "clusters: [{name: c, cluster: {server: 'http://[::1]', proxy-url: 'http://p'}}]\n"
+              "users: [{name: u, user: {}}]",
+         "without a proxy"},
+        {HEAD "clusters: [{name: c, cluster: {server: 'https://h', tls-server-name: 'a/b'}}]",
+         "a/b"},
         {HEAD
          "clusters: [{name: c, cluster: {server: 'https://h', certificate-authority-data: '*'}}]",
          "certificate-authority-data"},
-        {CLUSTER "users: [{name: u, user: {exec: {command: aws}}}]", "exec"},
+        {CLUSTER "users: [{name: u, user: {exec: aws}}]", "exec has no command"},
+        {CLUSTER "users: [{name: u, user: {exec: {args: [a]}}}]", "exec has no command"},
+        {EXEC("apiVersion: client.authentication.k8s.io/v1alpha1"), "v1alpha1"},
+        {EXEC("apiVersion: client.authentication.k8s.io/v1"), "interactiveMode"},
+        {EXEC(V1BETA1 ", interactiveMode: Sometimes"), "interactiveMode"},
+        {HEAD "clusters: [{name: c, cluster: {server: 'https://h', extensions: [{name: "
+              "client.authentication.k8s.io/exec, extension: {a: b}}]}}]\n"
+              "users: [{name: u, user: {exec: {command: aws, provideClusterInfo: true, " V1BETA1
+              "}}}]",
+         "extension"},
+        {EXEC(V1BETA1 ", args: {a: b}"), "exec: args"},
+        {EXEC(V1BETA1 ", args: [[a]]"), "exec: args"},
+        {EXEC(V1BETA1 ", env: [{value: b}]"), "exec: env"},
+        {EXEC(V1BETA1 ", env: [{name: 'A=B', value: b}]"), "exec: env"},
         {CLUSTER "users: [{name: u, user: {auth-provider: {name: gcp}}}]", "auth-provider"},
         {CLUSTER "users: [{name: u, user: {as: root}}]", " as,"},
         {CLUSTER "users: [{name: u, user: {client-certificate-data: QQ==}}]", "client key"},
@@ -118,6 +146,44 @@ static void test_refused_by_name(void **state)
         if (!strstr(err.msg, rows[i].names))
             fail_msg("row %zu: \"%s\" does not name %s", i, err.msg, rows[i].names);
     }
+}
+
+/* What is told about a plugin, with defaults; a token that is there already wins. Nothing runs. */
+static void test_exec_is_read(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        EXEC(V1BETA1 ", args: [a, '', 3], env: [{name: N, value: 'v=w'}, {name: E}], "
+                     "provideClusterInfo: true, installHint: \"get\\e[1m\\nit\""),
+        CLUSTER "users: [{name: u, user: {exec: {command: ./bin/aws, interactiveMode: Always, "
+                "apiVersion: client.authentication.k8s.io/v1}}}]",
+        CLUSTER "users: [{name: u, user: {token: t, exec: {command: /nowhere/at/all}}}]"};
+    struct kube_config *c[3];
+    struct err err = {0};
+    for (size_t i = 0; i < 3; i++)
+        if (read_texts(&texts[i], 1, NULL, &c[i], &err) < 0)
+            fail_msg("%zu: %s", i, err.msg);
+    const struct plugin *p = c[0]->plugin, *q = c[1]->plugin;
+    assert_string_equal(p->argv[0], "aws");
+    assert_string_equal(p->argv[1], "a");
+    assert_string_equal(p->argv[2], "");
+    assert_string_equal(p->argv[3], "3");
+    assert_null(p->argv[4]);
+    assert_string_equal(p->env[0], "N=v=w");
+    assert_string_equal(p->env[1], "E=");
+    assert_null(p->env[2]);
+    assert_true(p->tells_cluster);
+    assert_string_equal(p->hint, "get [1m it");
+    assert_int_equal(p->in, PLUGIN_IF_TERMINAL);
+    assert_string_equal(q->argv[0], "/one/./bin/aws");
+    assert_null(q->argv[1]);
+    assert_int_equal(q->in, PLUGIN_ALWAYS);
+    assert_false(q->tells_cluster);
+    assert_null(q->hint);
+    assert_null(c[2]->plugin);
+    expect_token(c[2], "t");
+    for (size_t i = 0; i < 3; i++)
+        kube_config_free(c[i]);
 }
 
 static void test_loopback_http(void **state)
@@ -149,12 +215,6 @@ static void put_file(const char *folder, const char *name, const char *text)
     assert_non_null(f);
     fputs(text, f);
     fclose(f);
-}
-
-static void expect_token(struct kube_config *c, const char *want)
-{
-    char *token CLEANUP(free_p) = kube_config_token(c);
-    assert_string_equal(token, want);
 }
 
 static void remove_file(const char *folder, const char *name)
@@ -243,7 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_file_wins),        cmocka_unit_test(test_refused_by_name),
         cmocka_unit_test(test_loopback_http),          cmocka_unit_test(test_in_cluster_token),
-        cmocka_unit_test(test_where_it_is_looked_for),
+        cmocka_unit_test(test_where_it_is_looked_for), cmocka_unit_test(test_exec_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
