@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/clock.h"
 #include "core/codec.h"
 #include "core/str.h"
 
@@ -22,6 +23,11 @@ static void pkey_free_p(EVP_PKEY **p)
 static void x509_free_p(X509 **p)
 {
     X509_free(*p);
+}
+
+static void time_free_p(ASN1_TIME **p)
+{
+    ASN1_TIME_free(*p);
 }
 
 static void bio_free_p(BIO **p)
@@ -48,12 +54,18 @@ static bool add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
     return ok;
 }
 
+static time_t now(void)
+{
+    return (time_t)(clock_wall_ms() / 1000);
+}
+
 /* A certificate with a random serial, a name and a time; without extensions and signature. */
 static X509 *new_certificate(const char *name, EVP_PKEY *key, unsigned days)
 {
     unsigned char serial[16];
     X509 *cert = X509_new();
     BIGNUM *number = NULL;
+    time_t t = now();
     bool ok = cert && X509_set_version(cert, X509_VERSION_3) == 1;
     random_bytes(serial, sizeof serial);
     serial[0] = (serial[0] & 0x7f) | 0x40;
@@ -61,8 +73,8 @@ static X509 *new_certificate(const char *name, EVP_PKEY *key, unsigned days)
          BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert)) &&
          X509_NAME_add_entry_by_txt(X509_get_subject_name(cert), "CN", MBSTRING_UTF8,
                                     (const unsigned char *)name, -1, -1, 0) == 1 &&
-         X509_gmtime_adj(X509_getm_notBefore(cert), -24 * 3600) &&
-         X509_time_adj_ex(X509_getm_notAfter(cert), (int)days, 0, NULL) &&
+         X509_time_adj_ex(X509_getm_notBefore(cert), -1, 0, &t) &&
+         X509_time_adj_ex(X509_getm_notAfter(cert), (int)days, 0, &t) &&
          X509_set_pubkey(cert, key) == 1;
     BN_free(number);
     if (!ok)
@@ -178,8 +190,9 @@ int gateway_certificate_left(const char *cert_pem, int64_t *ret_seconds, struct 
     int days, seconds;
     BIO *bio CLEANUP(bio_free_p) = BIO_new_mem_buf(cert_pem, -1);
     X509 *cert CLEANUP(x509_free_p) = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    ASN1_TIME *from CLEANUP(time_free_p) = ASN1_TIME_set(NULL, now());
     ERR_clear_error();
-    if (!cert || ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)) != 1)
+    if (!cert || !from || ASN1_TIME_diff(&days, &seconds, from, X509_get0_notAfter(cert)) != 1)
         return err_set(err, ERR_INVALID, "the gateway's certificate is not one in PEM");
     *ret_seconds = (int64_t)days * 86400 + seconds;
     return 0;

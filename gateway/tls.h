@@ -22,7 +22,8 @@ int gateway_make_certificate(const char *const *dns_names, const char *const *ad
 void gateway_certificate_free(struct gateway_certificate *c);
 
 /* How long a certificate is still valid, in seconds (negative: it has ended). ERR_INVALID: not a
- * certificate. A controller makes a new one in time, and the gateway goes on with it. */
+ * certificate. The controller makes a new one in time (reconciler/gateway_setup.h), and the
+ * gateway goes on with it. */
 int gateway_certificate_left(const char *cert_pem, int64_t *ret_seconds, struct err *err)
     must_check;
 

@@ -1,5 +1,6 @@
 #include "reconciler/gateway_setup.h"
 
+#include "core/log.h"
 #include "gateway/client.h"
 #include "gateway/tls.h"
 #include "kube/secret.h"
@@ -31,13 +32,17 @@ static int secret_text(struct arena *a, const struct kube_object *secret, const 
     return 0;
 }
 
-/* True if the certificate lives long enough and was made for the Service's present address. */
+/* True if the Secret is whole, and its certificate lives long enough and was made for the Service's
+ * present address. */
 static bool is_good(struct arena *a, const struct kube_object *secret, const char *address)
 {
-    str cert;
+    str ca, cert, key;
     int64_t left;
     return streq(kube_annotation(a, secret, "gleaner.dev/gateway-address"), address) &&
+           secret_text(a, secret, "ca.crt", &ca, NULL) == 0 &&
            secret_text(a, secret, "tls.crt", &cert, NULL) == 0 &&
+           secret_text(a, secret, "tls.key", &key, NULL) == 0 &&
+           gateway_certificate_check(cert.p, key.p, NULL) == 0 &&
            gateway_certificate_left(cert.p, &left, NULL) == 0 && left > RENEW_SECONDS;
 }
 
@@ -75,7 +80,10 @@ static int write_secret(struct context *cx, struct arena *a, const char *address
                              buf_view(&body), NULL, NULL, err)
                 : kube_create(cx->kube, a, &KUBE_SECRET, cx->ns, buf_view(&body), NULL, NULL, err);
     explicit_bzero(body.p, body.n);
-    return r < 0 ? err_wrap(err, "writing Secret %s/" GATEWAY_SECRET, cx->ns) : 0;
+    if (r < 0)
+        return err_wrap(err, "writing Secret %s/" GATEWAY_SECRET, cx->ns);
+    log_line(LOG_INFO, "made a certificate for the gateway", "address", address, NULL);
+    return 0;
 }
 
 int gateway_setup(struct context *cx, struct err *err)

@@ -10,8 +10,10 @@
 #define GATEWAY_TOKEN_FILE "/var/run/gleaner/gateway-token"
 #define GATEWAY_SECRET "gleaner-gateway-tls" /* ca.crt, tls.crt, tls.key: the gateway mounts it */
 
-/* Makes the certificate's Secret unless one is there that is good for the Service's address for 30
- * more days. The gateway's pod waits for the Secret by itself. NOT_FOUND: no Service. */
+/* Makes the certificate's Secret, valid for ten years, unless one is there that is good for the
+ * Service's address for 30 more days. To be called again and again: the Service may be made anew
+ * with another address, the Secret may go. The gateway's pod waits for the Secret by itself, and
+ * takes up a new one when the kubelet has brought it. NOT_FOUND: no Service. */
 int gateway_setup(struct context *cx, struct err *err) must_check;
 
 /* "https://<address of the Service>:8443" and the CA's PEM text, in the arena. The address, not the

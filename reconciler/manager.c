@@ -115,13 +115,20 @@ static int count_holds(struct context *cx, struct arena *a, struct err *err)
     return 0;
 }
 
+static int sweep(struct context *cx, struct arena *a, struct err *err)
+{
+    if (holds_sweep(cx, a, err) < 0 || count_holds(cx, a, err) < 0)
+        return -1;
+    return gateway_setup(cx, err);
+}
+
 static int run_key(struct manager *m, struct arena *a, const char *key, const char **ret_kind,
                    const char **ret_ns, const char **ret_name, struct outcome *out, struct err *err)
 {
     if (streq(key, sweep_key)) {
         *ret_kind = "sweep";
         *out = (struct outcome){OUTCOME_AFTER, SWEEP_MS};
-        return holds_sweep(&m->cx, a, err) < 0 ? -1 : count_holds(&m->cx, a, err);
+        return sweep(&m->cx, a, err);
     }
     str rest = str_of(key);
     uint64_t index = 0;
