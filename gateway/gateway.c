@@ -15,6 +15,7 @@
 
 #include "core/log.h"
 #include "gateway/client.h"
+#include "gateway/listen.h"
 #include "gateway/review.h"
 #include "gateway/server.h"
 #include "gateway/tls.h"
@@ -23,7 +24,8 @@ enum { PEM_MAX = 256 << 10, API_TIMEOUT_MS = 10000, EXIT_USAGE = 2, LOOK_SECONDS
 
 struct settings {
     const char *listen, *cert_file, *key_file, *local_root, *controller, *audience, *spool;
-    uint64_t health, budget;
+    struct listening health; /* port 0: none */
+    uint64_t budget;
 };
 
 static int usage(const char *what)
@@ -31,8 +33,8 @@ static int usage(const char *what)
     fprintf(stderr,
             "gleaner gateway: %s\n"
             "usage: gleaner gateway --tls-cert FILE --tls-key FILE --controller USER\n"
-            "           [--local-root DIR] [--listen ADDR:PORT] [--audience WORD] [--health PORT]\n"
-            "           [--budget BYTES] [--spool DIR]\n",
+            "           [--local-root DIR] [--listen [ADDR:]PORT] [--audience WORD]\n"
+            "           [--health [ADDR:]PORT] [--budget BYTES] [--spool DIR]\n",
             what);
     return EXIT_USAGE;
 }
@@ -45,15 +47,15 @@ static int read_arguments(int argc, char **argv, struct settings *s)
         {"controller", required_argument, NULL, 'u'}, {"audience", required_argument, NULL, 'a'},
         {"health", required_argument, NULL, 'h'},     {"budget", required_argument, NULL, 'b'},
         {"spool", required_argument, NULL, 's'},      {0}};
-    *s = (struct settings){.listen = "0.0.0.0:8443",
-                           .local_root = "/var/lib/gleaner/store",
-                           .audience = GATEWAY_AUDIENCE};
+    *s = (struct settings){
+        .listen = ":8443", .local_root = "/var/lib/gleaner/store", .audience = GATEWAY_AUDIENCE};
     const char **texts[128] = {
         ['l'] = &s->listen,     ['c'] = &s->cert_file, ['k'] = &s->key_file, ['r'] = &s->local_root,
         ['u'] = &s->controller, ['a'] = &s->audience,  ['s'] = &s->spool};
     optind = 1;
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-        if (o == 'h' && (!str_u64(str_of(optarg), &s->health) || s->health - 1 > 65534))
+        if (o == 'h' &&
+            (listening_parse(optarg, &s->health, NULL) < 0 || !listening_port(&s->health)))
             return usage("--health takes a port");
         if (o == 'b' && !str_u64(str_of(optarg), &s->budget))
             return usage("--budget takes a number of bytes");
@@ -103,13 +105,14 @@ static enum MHD_Result answer_health(void *local_root, struct MHD_Connection *c,
 
 static int start_health(const struct settings *s, struct MHD_Daemon **ret, struct err *err)
 {
-    if (!s->health)
+    const struct listening *l = &s->health;
+    if (!listening_port(l))
         return 0;
-    *ret = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, (uint16_t)s->health,
-                            NULL, NULL, answer_health, (void *)(uintptr_t)s->local_root,
-                            MHD_OPTION_CONNECTION_LIMIT, 16u, MHD_OPTION_CONNECTION_TIMEOUT, 10u,
-                            MHD_OPTION_END);
-    return *ret ? 0 : err_set(err, ERR_IO, "cannot serve health on port %u", (unsigned)s->health);
+    *ret = MHD_start_daemon(
+        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | l->flags, 0, NULL, NULL, answer_health,
+        (void *)(uintptr_t)s->local_root, MHD_OPTION_SOCK_ADDR, (const struct sockaddr *)&l->at,
+        MHD_OPTION_CONNECTION_LIMIT, 16u, MHD_OPTION_CONNECTION_TIMEOUT, 10u, MHD_OPTION_END);
+    return *ret ? 0 : err_set(err, ERR_IO, "cannot serve health on port %u", listening_port(l));
 }
 
 /* ---- the process ---- */

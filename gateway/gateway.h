@@ -7,9 +7,9 @@
  *   --controller USER                 system:serviceaccount:NS:NAME that registers movers
  * (required)
  *   --local-root DIR                  where repositories lie (default /var/lib/gleaner/store)
- *   --listen ADDR:PORT                default 0.0.0.0:8443
+ *   --listen [ADDR:]PORT              default :8443, all of IPv6 and IPv4 (gateway/listen.h)
  *   --audience WORD                   default gleaner-gateway
- *   --health PORT                     plain HTTP /healthz and /readyz (default: none)
+ *   --health [ADDR:]PORT              plain HTTP /healthz and /readyz (default: none)
  *   --budget BYTES                    for a mover that is registered without one (default 1 TiB)
  *   --spool DIR                       uploads lie there, nameless, until they are whole (default:
  *                                     the local root)

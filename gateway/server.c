@@ -1,6 +1,5 @@
 #include "gateway/server.h"
 
-#include <arpa/inet.h>
 #include <microhttpd.h>
 #include <openssl/crypto.h>
 #include <stdatomic.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/log.h"
+#include "gateway/listen.h"
 #include "gateway/serve.h"
 #include "gateway/tokens.h"
 
@@ -22,7 +22,8 @@ struct gateway {
     struct MHD_Daemon *daemon;
     struct tokens *tokens;
     struct registry *registry;
-    char *controller, *spool, *listen;
+    char *controller, *spool;
+    struct listening listen;
     atomic_ullong received;
 };
 
@@ -277,69 +278,33 @@ static size_t leave_encoded(void *ctx, struct MHD_Connection *c, char *s)
 
 /* ---- start and stop ---- */
 
-struct listening {
-    struct sockaddr_storage at;
-    unsigned flags;
-};
-
-/* "ADDR:PORT" or "[ADDR]:PORT". */
-static int parse_listen(const char *text, struct listening *ret, struct err *err)
-{
-    char address[64];
-    uint64_t port;
-    const char *colon = strrchr(text, ':');
-    *ret = (struct listening){0};
-    if (colon && str_u64(str_of(colon + 1), &port) && port <= 65535 &&
-        (size_t)(colon - text) < sizeof address) {
-        struct sockaddr_in *four = (struct sockaddr_in *)&ret->at;
-        struct sockaddr_in6 *six = (struct sockaddr_in6 *)&ret->at;
-        bool brackets = *text == '[' && colon[-1] == ']';
-        snprintf(address, sizeof address, "%.*s", (int)(colon - text) - 2 * brackets,
-                 text + brackets);
-        if (brackets && inet_pton(AF_INET6, address, &six->sin6_addr) == 1) {
-            six->sin6_family = AF_INET6;
-            six->sin6_port = htons((uint16_t)port);
-            ret->flags = MHD_USE_IPv6;
-            return 0;
-        }
-        if (!brackets && inet_pton(AF_INET, address, &four->sin_addr) == 1) {
-            four->sin_family = AF_INET;
-            four->sin_port = htons((uint16_t)port);
-            return 0;
-        }
-    }
-    return err_set(err, ERR_INVALID, "cannot listen on '%s': give ADDRESS:PORT", text);
-}
-
-static struct MHD_Daemon *start_daemon(struct gateway *g, const char *cert_pem, const char *key_pem,
-                                       const struct listening *l)
+static struct MHD_Daemon *start_daemon(struct gateway *g, const char *cert_pem, const char *key_pem)
 {
     unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
-                     MHD_USE_POLL | MHD_USE_TLS | l->flags;
+                     MHD_USE_POLL | MHD_USE_TLS | g->listen.flags;
     return MHD_start_daemon(
-        flags, 0, NULL, NULL, handle, g, MHD_OPTION_SOCK_ADDR, (const struct sockaddr *)&l->at,
-        MHD_OPTION_HTTPS_MEM_CERT, cert_pem, MHD_OPTION_HTTPS_MEM_KEY, key_pem,
-        MHD_OPTION_HTTPS_PRIORITIES, "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2",
-        MHD_OPTION_NOTIFY_COMPLETED, complete, g, MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL,
-        MHD_OPTION_CONNECTION_LIMIT, (unsigned)GATEWAY_CONNECTIONS_MAX,
-        MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-        (unsigned)CONNECTIONS_PER_ADDRESS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)THREAD_STACK, MHD_OPTION_END);
+        flags, 0, NULL, NULL, handle, g, MHD_OPTION_SOCK_ADDR,
+        (const struct sockaddr *)&g->listen.at, MHD_OPTION_HTTPS_MEM_CERT, cert_pem,
+        MHD_OPTION_HTTPS_MEM_KEY, key_pem, MHD_OPTION_HTTPS_PRIORITIES,
+        "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2", MHD_OPTION_NOTIFY_COMPLETED, complete, g,
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_encoded, NULL, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)GATEWAY_CONNECTIONS_MAX, MHD_OPTION_LISTENING_ADDRESS_REUSE, 1u,
+        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)CONNECTIONS_PER_ADDRESS,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_THREAD_STACK_SIZE, (size_t)THREAD_STACK,
+        MHD_OPTION_END);
 }
 
 static int start_serving(struct gateway *g, const char *cert_pem, const char *key_pem,
                          struct err *err)
 {
-    struct listening l;
-    if (parse_listen(g->listen, &l, err) < 0)
-        return -1;
-    g->daemon = start_daemon(g, cert_pem, key_pem, &l);
+    g->daemon = start_daemon(g, cert_pem, key_pem);
     if (!g->daemon)
         return err_set(
             err, ERR_IO,
-            "cannot serve on %s: the address is taken, or certificate and key do not fit",
-            g->listen);
+            "cannot serve on port %u: the address is taken, or certificate and key do not fit",
+            listening_port(&g->listen));
+    listening_set_port(&g->listen, gateway_port(g)); /* 0 meant any: a renewal keeps it */
     return 0;
 }
 
@@ -348,10 +313,10 @@ int gateway_start(const struct gateway_options *o, struct gateway **ret_gateway,
     struct gateway *g = xcalloc(1, sizeof *g);
     g->controller = xstrdup(o->controller);
     g->spool = xstrdup(o->spool ? o->spool : o->local_root);
-    g->listen = xstrdup(o->listen);
     g->tokens = tokens_new(o->review, o->review_ctx);
     g->registry = registry_new(o->local_root, o->budget ? o->budget : GATEWAY_BUDGET_DEFAULT);
-    if (start_serving(g, o->cert_pem, o->key_pem, err) < 0) {
+    if (listening_parse(o->listen, &g->listen, err) < 0 ||
+        start_serving(g, o->cert_pem, o->key_pem, err) < 0) {
         gateway_stop(g);
         return -1;
     }
@@ -361,11 +326,6 @@ int gateway_start(const struct gateway_options *o, struct gateway **ret_gateway,
 
 int gateway_renew(struct gateway *g, const char *cert_pem, const char *key_pem, struct err *err)
 {
-    unsigned port = gateway_port(g);
-    size_t host = (size_t)(strrchr(g->listen, ':') - g->listen);
-    char *at = xasprintf("%.*s:%u", (int)host, g->listen, port); /* port 0 meant any */
-    free(g->listen);
-    g->listen = at;
     MHD_stop_daemon(g->daemon);
     g->daemon = NULL;
     return start_serving(g, cert_pem, key_pem, err);
@@ -381,7 +341,6 @@ void gateway_stop(struct gateway *g)
     registry_free(g->registry);
     free(g->controller);
     free(g->spool);
-    free(g->listen);
     free(g);
 }
 

@@ -57,7 +57,7 @@ typedef int gateway_review_fn(void *ctx, const char *token, struct gateway_ident
                               struct err *err);
 
 struct gateway_options {
-    const char *listen; /* "ADDR:PORT", IPv6 in brackets; port 0: any */
+    const char *listen; /* as listening_parse takes it; port 0: any */
     const char *cert_pem, *key_pem;
     const char *local_root, *spool; /* spool NULL: local_root */
     const char *controller;

@@ -1,11 +1,11 @@
 #include "reconciler/health.h"
 
-#include <arpa/inet.h>
 #include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/str.h"
+#include "gateway/listen.h"
 #include "reconciler/metrics.h"
 
 struct health {
@@ -52,22 +52,15 @@ static enum MHD_Result answer(void *cls, struct MHD_Connection *c, const char *u
 int health_start(const char *address, const atomic_bool *ready, struct health **ret,
                  struct err *err)
 {
-    const char *colon = strrchr(address, ':');
-    char host[64] = "0.0.0.0";
-    if (colon && (size_t)(colon - address) < sizeof host) {
-        memcpy(host, address, (size_t)(colon - address));
-        host[colon - address] = '\0';
-    }
-    struct sockaddr_in at = {.sin_family = AF_INET};
-    uint64_t port;
-    if (!str_u64(str_of(colon ? colon + 1 : address), &port) || port == 0 || port > 65535 ||
-        inet_pton(AF_INET, host, &at.sin_addr) != 1)
-        return err_set(err, ERR_INVALID, "--health %s: give PORT or ADDRESS:PORT", address);
-    at.sin_port = htons((uint16_t)port);
+    struct listening l;
+    if (listening_parse(address, &l, err) < 0)
+        return err_wrap(err, "--health");
+    if (!listening_port(&l))
+        return err_set(err, ERR_INVALID, "--health %s: give a port", address);
     struct health *h = xcalloc(1, sizeof *h);
     h->ready = ready;
-    h->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL, answer, h,
-                                 MHD_OPTION_SOCK_ADDR, (struct sockaddr *)&at,
+    h->daemon = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD | l.flags, 0, NULL, NULL, answer,
+                                 h, MHD_OPTION_SOCK_ADDR, (const struct sockaddr *)&l.at,
                                  MHD_OPTION_CONNECTION_TIMEOUT, 10u, MHD_OPTION_CONNECTION_LIMIT,
                                  32u, MHD_OPTION_END);
     if (!h->daemon) {

@@ -8,8 +8,8 @@
 
 struct health;
 
-/* address: "PORT" or "ADDRESS:PORT". /healthz is 200 while the process lives; /readyz is 200 while
- * *ready, else 503. */
+/* address: as listening_parse takes it. /healthz is 200 while the process lives; /readyz is 200
+ * while *ready, else 503. */
 int health_start(const char *address, const atomic_bool *ready, struct health **ret,
                  struct err *err) must_check;
 void health_stop(struct health *h); /* accepts NULL */
