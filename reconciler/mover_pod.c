@@ -9,6 +9,8 @@
 #include "mover/mover.h"
 #include "reconciler/gateway_setup.h"
 
+#define CONTAINER "mover"
+
 enum { TOKEN_SECONDS = 600, WHY_MAX = 400 };
 
 const char *mover_pod_name(struct arena *a, enum mover_direction direction, const char *owner_uid,
@@ -101,7 +103,7 @@ static json_t *container(struct context *cx, const struct mover_pod_spec *spec, 
                   MOVER_DEFAULT_VOLUME, "readOnly", backup ? 1 : 0, "name", "token", "mountPath",
                   "/var/run/gleaner", "readOnly", 1);
     return json_pack("{s:s, s:s, s:s, s:[s, s], s:o, s:o, s:o, s:{s:{s:s, s:s}, s:{s:s}}}", "name",
-                     "mover", "image", cx->mover_image, "imagePullPolicy", "IfNotPresent", "args",
+                     CONTAINER, "image", cx->mover_image, "imagePullPolicy", "IfNotPresent", "args",
                      "mover", backup ? "backup" : "restore", "env", env, "securityContext",
                      security, "volumeMounts", mounts_json, "resources", "requests", "cpu", "20m",
                      "memory", "64Mi", "limits", "memory", "512Mi");

@@ -84,6 +84,8 @@ struct chart {
     const struct application *app;
     const struct kube_discovery *types;
     struct map *known; /* names of the objects in the backup's plan */
+    restore_chart_fn *each;
+    void *ctx;
 };
 
 static const char *known_name(struct arena *a, const char *group, const char *kind, const char *ns,
@@ -110,10 +112,7 @@ static int on_chart_entry(void *ctx, const struct book_entry *e, struct err *err
     if (e->seed || !e->manifest.p || streq(e->kind, "Job") || streq(e->kind, "Pod"))
         return 0;
     const struct kube_type *t = kube_discovery_kind(c->types, str_of(e->group), NULL, e->kind);
-    if (!t)
-        return err_set(err, ERR_REFUSED, "the chart's %s %s: the cluster does not serve %s",
-                       e->kind, e->name, e->kind);
-    return may_make(c, t, e) ? write_chart_object(c->r, t, e, c->app, err) : 0;
+    return !t || may_make(c, t, e) ? c->each(c->ctx, t, e, c->app, err) : 0;
 }
 
 static int note_known(void *ctx, const struct planned *p, struct err *err)
@@ -131,12 +130,12 @@ static bool engine_recreates(const struct application *app)
     return app->type != &KUBE_HELMRELEASE;
 }
 
-static int recreate_charts(struct restore *r, struct stored *archive,
-                           const struct kube_discovery *types, struct err *err)
+int restore_chart_objects(struct restore *r, const struct restore_area *resources,
+                          restore_chart_fn *each, void *ctx, struct err *err)
 {
     struct map CLEANUP(map_free_p) *known = map_new(NULL);
-    struct chart c = {.r = r, .types = types, .known = known};
-    if (stored_planned(archive, note_known, &c, err) < 0)
+    struct chart c = {.r = r, .types = resources->types, .known = known, .each = each, .ctx = ctx};
+    if (stored_planned(resources->archive, note_known, &c, err) < 0)
         return -1;
     struct application app;
     int more;
@@ -146,6 +145,15 @@ static int recreate_charts(struct restore *r, struct stored *archive,
             app.engine->books(r->cx->kube, r->a, &app, on_chart_entry, &c, err) < 0)
             return err_wrap(err, "the books of %s", restore_hold_name(r, at - 1));
     return more;
+}
+
+static int recreate_chart_object(void *ctx, const struct kube_type *t, const struct book_entry *e,
+                                 const struct application *app, struct err *err)
+{
+    if (!t)
+        return err_set(err, ERR_REFUSED, "the chart's %s %s: the cluster does not serve %s",
+                       e->kind, e->name, e->kind);
+    return write_chart_object(ctx, t, e, app, err);
 }
 
 int restore_recreate(struct restore *r, struct err *err)
@@ -158,7 +166,7 @@ int restore_recreate(struct restore *r, struct err *err)
             p.items[i].restore != RESTORE_AFTER_OWNER &&
             write_item(r, p.archive, &p.items[i], restore_type_of(p.types, &p.items[i]), err) < 0)
             return -1;
-    if (recreate_charts(r, p.archive, p.types, err) < 0)
+    if (restore_chart_objects(r, &p, recreate_chart_object, r, err) < 0)
         return -1;
     /* What was made only now has its fields before anybody starts with it. */
     if (restore_residue_pass(r, false, err) < 0)

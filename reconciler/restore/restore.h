@@ -234,6 +234,17 @@ struct restore_area {
 int restore_open_area(struct restore *r, const char *area, struct restore_area *ret,
                       struct err *err) must_check;
 
+/* Calls each() for every object of the held releases that Recreate makes where it is absent; t
+ * NULL: the cluster does not serve its kind. */
+typedef int restore_chart_fn(void *ctx, const struct kube_type *t, const struct book_entry *e,
+                             const struct application *app, struct err *err);
+int restore_chart_objects(struct restore *r, const struct restore_area *resources,
+                          restore_chart_fn *each, void *ctx, struct err *err) must_check;
+
+/* REFUSED: an object that this Restore would write, as the cluster is now, may not be written, or
+ * its kind is not served. Nothing is asked of what is there as the backup has it. */
+int restore_check_rights(struct restore *r, struct err *err) must_check;
+
 /* Takes the note of a stopped workload off the ReplicaSets that it was copied to. */
 int restore_forget_copies(struct restore *r, struct err *err) must_check;
 

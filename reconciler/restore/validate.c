@@ -201,86 +201,6 @@ static int plan_claims(struct restore *r, struct stored *archive, struct err *er
     return restore_note_claims(r, err);
 }
 
-static const struct kube_type access_review = {
-    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", false, 0};
-
-/* Asks whether we may; a server that does not answer such questions is believed to agree. */
-static int may(struct restore *r, const struct kube_type *t, const char *ns, const char *verb,
-               struct err *err)
-{
-    json_t *body CLEANUP_JSON = json_pack(
-        "{s:s, s:s, s:{s:{s:s, s:s, s:s, s:s}}}", "apiVersion", "authorization.k8s.io/v1", "kind",
-        "SelfSubjectAccessReview", "spec", "resourceAttributes", "namespace",
-        t->namespaced ? ns : "", "verb", verb, "group", t->group, "resource", t->resource);
-    struct buf text CLEANUP(buf_free) = {0};
-    struct kube_object answer;
-    struct err why;
-    json_print(&text, body);
-    if (kube_create(r->cx->kube, r->a, &access_review, NULL, buf_view(&text), NULL, &answer, &why) <
-        0)
-        return err_is_transient(&why) ? err_set(err, why.kind, "%s", why.msg) : 0;
-    if (raw_true(raw_at(answer.raw, "status", "allowed", NULL)))
-        return 0;
-    return err_set(
-        err, ERR_REFUSED,
-        "gleaner may not %s %s in namespace %s, which this restore needs: allow the account "
-        "gleaner-controller to create, update and patch %s (a ClusterRole with the label "
-        "gleaner.dev/aggregate-to-restore: \"true\")",
-        verb, t->resource, ns, t->resource);
-}
-
-static int may_write(struct restore *r, const struct kube_type *t, const char *ns, struct err *err)
-{
-    static const char *const verbs[] = {"create", "update", "patch"};
-    bool update = !streq(t->resource, "namespaces");
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
-        if ((update || !streq(verbs[i], "update")) && may(r, t, ns, verbs[i], err) < 0)
-            return -1;
-    return 0;
-}
-
-/* One dry-run create for each kind that is to be made: rights and quotas are found out now, not
- * when half of it is done. Whatever else the answer says is not about rights. */
-static int may_create(struct restore *r, const struct kube_type *t, struct stored *archive,
-                      const struct item *it, struct err *err)
-{
-    struct kube_object o;
-    struct prepared p;
-    struct err why;
-    if (stored_object(archive, r->a, it, &o, err) < 0 ||
-        prepare_object(r->a, &o, NULL, NULL, &p, err) < 0)
-        return -1;
-    struct kube_write dry = {.dry_run = true};
-    if (kube_create(r->cx->kube, r->a, t, it->ns, p.body, &dry, NULL, &why) < 0 &&
-        why.kind == ERR_FORBIDDEN)
-        return err_set(err, ERR_REFUSED,
-                       "%s %s may not be made: %s. Allow gleaner-controller to create and patch %s",
-                       o.kind, it->name, why.msg, it->resource);
-    return 0;
-}
-
-static int plan_objects(struct restore *r, struct stored *archive, struct err *err)
-{
-    const struct kube_discovery *types;
-    struct item *items;
-    size_t n;
-    if (restore_types(r, &types, err) < 0 ||
-        stored_items(archive, SNAPSHOT_RESOURCES, &items, &n, err) < 0)
-        return -1;
-    struct map *asked CLEANUP(map_free_p) = map_new(NULL);
-    for (size_t i = 0; i < n; i++) {
-        const struct item *it = &items[i];
-        char *key CLEANUP(free_p) = xasprintf("%s/%s", it->group, it->resource);
-        if (restore_skips(it) || map_get(asked, str_of(key)))
-            continue;
-        map_put(asked, str_of(key), r);
-        const struct kube_type *t = restore_type_of(types, it);
-        if (t && (may_write(r, t, it->ns, err) < 0 || may_create(r, t, archive, it, err) < 0))
-            return -1;
-    }
-    return 0;
-}
-
 const struct kube_type *restore_type_of(const struct kube_discovery *types, const struct item *it)
 {
     for (size_t i = 0; i < kube_discovery_count(types); i++) {
@@ -296,7 +216,7 @@ int restore_plan(struct restore *r, struct err *err)
     struct stored *archive;
     const char *waits_for;
     if (restore_plan_holds(r, err) < 0 || restore_archive(r, &archive, err) < 0 ||
-        plan_claims(r, archive, err) < 0 || plan_objects(r, archive, err) < 0 ||
+        plan_claims(r, archive, err) < 0 || restore_check_rights(r, err) < 0 ||
         restore_check_workloads(r, err) < 0 || restore_look_for_pods(r, false, &waits_for, err) < 0)
         return -1;
     return STEP_NEXT;

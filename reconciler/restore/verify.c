@@ -72,10 +72,7 @@ static int clean(const struct kube_object *live, struct err *err)
 /* Kinds of which only the presence is compared: what they hold is the platform's, or runs on. */
 static bool presence_only(const struct kube_object *o, const struct item *it)
 {
-    if (it->restore == RESTORE_AFTER_OWNER)
-        return !write_overwrites(it, o);
-    return !it->core || item_is_job(it) || item_is_definition(it) ||
-           kube_object_is(o, "", "PersistentVolumeClaim") || item_is_workload(it);
+    return item_is_workload(it) || !write_overwrites(it, o);
 }
 
 /* Its marks are its owner's; what counts is the value. */

@@ -247,16 +247,27 @@ static int write_job(struct restore *r, const struct kube_type *t, const struct 
     return object_give_back(k, r->a, t, &live, p->managed, NULL, false, err);
 }
 
-static int replace(struct restore *r, const struct kube_type *t, const struct item *it,
-                   const struct prepared *p, struct kube_object *live, struct err *err)
+/* *ret_where: what of the object that is there is to be made as it was; NULL: nothing. */
+static int differs(struct restore *r, const struct prepared *p, const struct kube_object *live,
+                   const char **ret_where, struct err *err)
 {
     bool same;
     const char *where, *other = NULL;
-    str body;
     if (prepare_compare(r->a, p, live, true, NULL, NULL, &same, &where, err) < 0 ||
         (!same && write_foreign(r, live, &other, err) < 0))
         return -1;
-    if (same || other)
+    *ret_where = same || other ? NULL : where;
+    return 0;
+}
+
+static int replace(struct restore *r, const struct kube_type *t, const struct item *it,
+                   const struct prepared *p, struct kube_object *live, struct err *err)
+{
+    const char *where;
+    str body;
+    if (differs(r, p, live, &where, err) < 0)
+        return -1;
+    if (!where)
         return 0;
     if (prepare_replace(r->a, p, live, &body, err) < 0)
         return -1;
@@ -302,9 +313,7 @@ int write_item(struct restore *r, struct stored *archive, const struct item *it,
         return 0;
     if (!there && create(r, t, it, p.body, &live, err) < 0)
         return -1;
-    /* A claim's spec cannot be changed, and its bytes are not ours to replace here. */
-    bool fixed = kube_object_is(&stored, "", "PersistentVolumeClaim");
-    if (there && it->core && !fixed && replace(r, t, it, &p, &live, err) < 0)
+    if (there && write_overwrites(it, &stored) && replace(r, t, it, &p, &live, err) < 0)
         return -1;
     return object_give_back(r->cx->kube, r->a, t, &live, p.managed, NULL, false, err);
 }
@@ -313,10 +322,40 @@ bool write_overwrites(const struct item *it, const struct kube_object *stored)
 {
     static const char *const issued[] = {"kubernetes.io/service-account-token",
                                          "bootstrap.kubernetes.io/token", "helm.sh/release.v1"};
+    /* A claim's spec cannot be changed, and its bytes are not ours to replace here. */
+    if (!it->core || item_is_definition(it) || item_is_job(it) ||
+        kube_object_is(stored, "", "PersistentVolumeClaim"))
+        return false;
+    if (it->restore != RESTORE_AFTER_OWNER)
+        return true;
     for (size_t i = 0; i < ARRAY_LEN(issued); i++)
         if (raw_is(raw_get(stored->raw, "type"), issued[i]))
             return false;
-    return it->core && kube_object_is(stored, "", "Secret");
+    return kube_object_is(stored, "", "Secret");
+}
+
+int write_would(struct restore *r, struct stored *archive, const struct item *it,
+                const struct kube_type *t, struct write_need *ret, struct err *err)
+{
+    struct kube_object stored, live;
+    struct prepared p;
+    bool there;
+    const char *where = NULL;
+    *ret = (struct write_need){0};
+    if (write_prepare(r, archive, it, &stored, &p, err) < 0 ||
+        write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
+        return -1;
+    if (!there || raw_at(live.raw, "metadata", "deletionTimestamp", NULL).p) {
+        if (!item_is_job(it) || kube_job_is_finished(&stored))
+            *ret = (struct write_need){WRITE_MAKES, "is not there"};
+        return 0;
+    }
+    if (write_overwrites(it, &stored) && differs(r, &p, &live, &where, err) < 0)
+        return -1;
+    if (where)
+        *ret = (struct write_need){WRITE_REPLACES,
+                                   arena_printf(r->a, "is not as the backup has it (%s)", where)};
+    return 0;
 }
 
 int write_owned(struct restore *r, struct stored *archive, const struct item *it,
@@ -421,24 +460,57 @@ static int all_missing_fields(struct restore *r, const struct item *it, str stor
     return 0;
 }
 
+/* The merge patch that puts the fields back. *ret_any: there is something to put back. */
+static int residue_patch(struct restore *r, const struct item *it, const struct kube_object *stored,
+                         const struct kube_object *live, json_t **ret, bool *ret_any,
+                         struct err *err)
+{
+    const char *other = NULL;
+    *ret = json_pack("{s:{s:s, s:s}}", "metadata", "uid", live->uid, "resourceVersion",
+                     live->resource_version);
+    if (all_missing_fields(r, it, stored->raw, live, *ret, ret_any, err) < 0 ||
+        (*ret_any && write_foreign(r, live, &other, err) < 0))
+        return -1;
+    *ret_any = *ret_any && !other;
+    return 0;
+}
+
+int write_residue_would(struct restore *r, struct stored *archive, const struct item *it,
+                        const struct kube_type *t, struct write_need *ret, struct err *err)
+{
+    struct kube_object stored, live;
+    json_t *body CLEANUP_JSON = NULL;
+    bool there, any = false;
+    *ret = (struct write_need){0};
+    if (stored_object(archive, r->a, it, &stored, err) < 0 ||
+        write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
+        return -1;
+    if (there && !verdict_is_token(&live) &&
+        residue_patch(r, it, &stored, &live, &body, &any, err) < 0)
+        return -1;
+    if (!there)
+        *ret = (struct write_need){WRITE_PATCHES, "is not there, and will lack fields once the "
+                                                  "engine has made it again"};
+    else if (any)
+        *ret = (struct write_need){WRITE_PATCHES, "lacks fields that the backup has"};
+    return 0;
+}
+
 int write_residue(struct restore *r, struct stored *archive, const struct item *it,
                   const struct kube_type *t, bool *ret_there, struct err *err)
 {
     struct kube_object stored, live;
+    json_t *body CLEANUP_JSON = NULL;
     bool there, any;
-    const char *other = NULL;
     if (need_type(it, t, err) < 0 || stored_object(archive, r->a, it, &stored, err) < 0 ||
         write_get(r, t, it->ns, it->name, &live, &there, err) < 0)
         return -1;
     *ret_there = there;
     if (!there || verdict_is_token(&live))
         return 0;
-    json_t *body CLEANUP_JSON = json_pack("{s:{s:s, s:s}}", "metadata", "uid", live.uid,
-                                          "resourceVersion", live.resource_version);
-    if (all_missing_fields(r, it, stored.raw, &live, body, &any, err) < 0 ||
-        (any && write_foreign(r, &live, &other, err) < 0))
+    if (residue_patch(r, it, &stored, &live, &body, &any, err) < 0)
         return -1;
-    if (any && !other) {
+    if (any) {
         struct buf text CLEANUP(buf_free) = {0};
         json_print(&text, body);
         if (kube_patch(r->cx->kube, r->a, t, it->ns, it->name, KUBE_PATCH_MERGE, buf_view(&text),

@@ -26,9 +26,21 @@ int write_item(struct restore *r, struct stored *archive, const struct item *it,
 int write_owned(struct restore *r, struct stored *archive, const struct item *it,
                 const struct kube_type *t, bool last, struct err *err) must_check;
 
-/* True for owned Secrets whose value is the backup's: core, and no token, whose truth is the
- * cluster, nor Helm's record of a release. */
+/* True for objects that are made equal where they are there: core ones, but for definitions, claims
+ * and Jobs. Of those that come after their owner only Secrets whose value is the backup's: no
+ * token, whose truth is the cluster, nor Helm's record of a release. */
 bool write_overwrites(const struct item *it, const struct kube_object *stored);
+
+/* What the functions here would do to an object as it is now, and why ("is not there"). */
+struct write_need {
+    enum { WRITE_NOTHING, WRITE_MAKES, WRITE_REPLACES, WRITE_PATCHES } what;
+    const char *why;
+};
+int write_would(struct restore *r, struct stored *archive, const struct item *it,
+                const struct kube_type *t, struct write_need *ret, struct err *err) must_check;
+int write_residue_would(struct restore *r, struct stored *archive, const struct item *it,
+                        const struct kube_type *t, struct write_need *ret, struct err *err)
+    must_check;
 
 /* If it is an account's token (anything else is left alone): made as soon as its account is there,
  * because the cluster deletes one without. */

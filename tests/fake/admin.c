@@ -6,6 +6,7 @@
 #include <time.h>
 
 static json_t *tokens; /* token -> {user: {...}, audiences: [...]} */
+static json_t *denied; /* [{group, resource, verbs}] */
 
 json_t *admin_review(const char *token, const json_t *audiences)
 {
@@ -26,6 +27,22 @@ json_t *admin_review(const char *token, const json_t *audiences)
     }
     return json_pack("{s:b, s:O, s:o}", "authenticated", 1, "user", json_object_get(known, "user"),
                      "audiences", both);
+}
+
+bool admin_denies(const char *verb, const char *group, const char *resource)
+{
+    size_t i, n;
+    json_t *row, *v;
+    json_array_foreach(denied, i, row)
+    {
+        json_array_foreach(json_object_get(row, "verbs"), n, v)
+        {
+            if (streq(json_string_value(v), verb) && streq(text_of(row, "group", NULL), group) &&
+                streq(text_of(row, "resource", NULL), resource))
+                return true;
+        }
+    }
+    return false;
 }
 
 static int load(const json_t *j, char **why)
@@ -85,6 +102,17 @@ static int set_tokens(const json_t *j)
     return json_object_update(tokens, copy);
 }
 
+static int set_denied(const json_t *j, char **why)
+{
+    if (!json_is_array(j)) {
+        *why = xstrdup("denied is a list");
+        return -1;
+    }
+    json_decref(denied);
+    denied = json_deep_copy(j);
+    return 0;
+}
+
 static int post(const char *what, const json_t *j, char **why)
 {
     if (streq(what, "faults"))
@@ -99,6 +127,8 @@ static int post(const char *what, const json_t *j, char **why)
         return set_clock(j, why);
     if (streq(what, "tokens"))
         return set_tokens(j);
+    if (streq(what, "denied"))
+        return set_denied(j, why);
     if (streq(what, "resume"))
         pause_end(json_is_true(json_object_get(j, "discard")));
     else if (streq(what, "drop-watches"))

@@ -70,7 +70,26 @@ static void create(struct request *r, struct answer *a)
         (void)!write_create(r, body, a);
 }
 
-/* Who a token belongs to was told by the test: see /fake/tokens. */
+static bool denies(const struct request *r)
+{
+    static const char *const verbs[][2] = {
+        {"POST", "create"}, {"PUT", "update"}, {"PATCH", "patch"}, {"DELETE", "delete"}};
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (streq(r->method, verbs[i][0]))
+            return admin_denies(verbs[i][1], r->type->t.group, r->type->t.resource);
+    return false;
+}
+
+static json_t *access_status(const json_t *attributes)
+{
+    return json_pack("{s:b}", "allowed",
+                     !admin_denies(text_of(attributes, "verb", NULL),
+                                   text_of(attributes, "group", NULL),
+                                   text_of(attributes, "resource", NULL)));
+}
+
+/* Who a token belongs to, and what may not be done, was told by the test: see /fake/tokens and
+ * /fake/denied. */
 static void review(struct request *r, struct answer *a)
 {
     json_t *body CLEANUP_JSON = NULL;
@@ -81,9 +100,11 @@ static void review(struct request *r, struct answer *a)
     }
     a->code = 201;
     a->body = json_deep_copy(body);
-    json_object_set_new(
-        a->body, "status",
-        admin_review(text_of(body, "spec", "token"), at(body, "spec", "audiences")));
+    json_t *status =
+        streq(r->type->t.resource, "tokenreviews")
+            ? admin_review(text_of(body, "spec", "token"), at(body, "spec", "audiences"))
+            : access_status(at(body, "spec", "resourceAttributes"));
+    json_object_set_new(a->body, "status", status);
 }
 
 static void route(struct request *r, struct answer *a)
@@ -93,7 +114,9 @@ static void route(struct request *r, struct answer *a)
                      (streq(r->sub, "scale") && r->type->scale);
     if (!sub_known) {
         refuse(a, 404, "NotFound", r, "the server could not find the requested resource");
-    } else if (streq(r->type->t.resource, "tokenreviews")) {
+    } else if (denies(r)) {
+        refuse(a, 403, "Forbidden", r, "%s is forbidden: a test says so", r->type->t.resource);
+    } else if (is_review(r->type)) {
         if (streq(r->method, "POST"))
             review(r, a);
         else

@@ -36,6 +36,7 @@ struct ftype *types_by_kind(const char *group, const char *version, const char *
 struct ftype *types_add(const struct ftype *t);
 /* Every served version of a CustomResourceDefinition. */
 void types_add_crd(const json_t *crd);
+bool is_review(const struct ftype *t);               /* answered, not stored */
 const char *type_api_version(const struct ftype *t); /* static until the next call */
 
 json_t *discovery_document(bool core);
@@ -185,6 +186,8 @@ int reactors_set(const json_t *list, char **why);
 void admin_handle(struct request *r, struct answer *a); /* /fake/..., big lock held */
 /* status of a TokenReview. */
 json_t *admin_review(const char *token, const json_t *audiences);
+/* The test has taken the right away. */
+bool admin_denies(const char *verb, const char *group, const char *resource);
 
 /* ---- small JSON helpers ---- */
 

@@ -89,7 +89,8 @@ void faults_clear(void)
 
 bool is_mutating(const struct request *r)
 {
-    return !streq(r->method, "GET") && !param(r, "dryRun") && !strstr(r->path, "/tokenreviews");
+    return !streq(r->method, "GET") && !param(r, "dryRun") && !strstr(r->path, "/tokenreviews") &&
+           !strstr(r->path, "/selfsubjectaccessreviews");
 }
 
 static bool matches(const struct fault *f, const struct request *r)

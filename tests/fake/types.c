@@ -46,6 +46,11 @@ struct ftype *types_by_kind(const char *group, const char *version, const char *
     return NULL;
 }
 
+bool is_review(const struct ftype *t)
+{
+    return streq(t->t.resource, "tokenreviews") || streq(t->t.resource, "selfsubjectaccessreviews");
+}
+
 struct ftype *types_add(const struct ftype *t)
 {
     struct ftype *n = types_by_path(t->t.group, t->t.version, t->t.resource);
@@ -95,6 +100,8 @@ void types_init(void)
                                   .generation = custom || is_one_of(t->group, generations),
                                   .custom = custom});
     }
+    types_add(&(struct ftype){.t = {"authorization.k8s.io", "v1", "selfsubjectaccessreviews",
+                                    "SelfSubjectAccessReview", false, 0}});
 }
 
 void types_add_crd(const json_t *crd)
@@ -122,7 +129,7 @@ void types_add_crd(const json_t *crd)
 
 static json_t *resource_of(const struct ftype *t)
 {
-    bool review = streq(t->t.resource, "tokenreviews");
+    bool review = is_review(t);
     json_t *verbs = review ? json_pack("[s]", "create")
                            : json_pack("[s,s,s,s,s,s,s]", "create", "delete", "get", "list",
                                        "patch", "update", "watch");

@@ -92,6 +92,9 @@ static struct world open_world(const char *cluster, const char *plan, const stru
     scenario_open(&w.s);
     w.fake = scenario_start(&w.s, NULL);
     char *text CLEANUP(free_p) = json_of(cluster);
+    fake_post(w.fake, "types",
+              "{\"group\":\"rbac.authorization.k8s.io\",\"version\":\"v1\",\"resource\":"
+              "\"roles\",\"kind\":\"Role\",\"custom\":false}");
     fake_post(w.fake, "objects", text);
     back_up(&w, plan, files, n);
     return w;
@@ -165,6 +168,161 @@ static void jobs_of_an_owner_do_not_run_again(void **state)
     close_world(&w);
 }
 
+/* ---- rights ---- */
+
+static void deny(struct world *w, const char *group, const char *resource, const char *verbs)
+{
+    char *rows CLEANUP(free_p) =
+        xasprintf("[{'group':'%s','resource':'%s','verbs':[%s]}]", group, resource, verbs);
+    char *text CLEANUP(free_p) = json_of(rows);
+    fake_post(w->fake, "denied", text);
+}
+
+#define ALL_VERBS "'create','update','patch'"
+
+/* It fails before anybody is held: the engine and the namespace are as they were, to the last
+ * resourceVersion. The message has both parts in it. */
+static void assert_refused(struct world *w, const char *object, const char *why)
+{
+    json_t *before CLEANUP_JSON = fake_get(w->fake, "objects");
+    json_decref(restore(w, NULL, "Failed"));
+    json_t *after CLEANUP_JSON = fake_get(w->fake, "objects"), *was, *is;
+    assert_int_equal(json_array_size(before), json_array_size(after));
+    size_t i;
+    json_array_foreach(before, i, was)
+    {
+        is = json_array_get(after, i);
+        if (!streq(json_text_at(was, "kind", NULL), "Restore")) {
+            assert_true(json_equal(was, is));
+            continue;
+        }
+        char *status CLEANUP(free_p) = json_dumps(json_object_get(is, "status"), 0);
+        if (!strstr(status, object) || !strstr(status, why))
+            fail_msg("not in it: %s, %s: %s", object, why, status);
+    }
+}
+
+#define ROLES "rbac.authorization.k8s.io", "roles"
+#define ROLE_FILE(name) "/resources/roles.rbac.authorization.k8s.io/namespaces/shop/" name ".json"
+#define ROLE(name, uid, verb)                                                                      \
+    "{'apiVersion':'rbac.authorization.k8s.io/v1','kind':'Role','metadata':{'name':'" name         \
+    "','namespace':'shop','uid':'" uid                                                             \
+    "'},'rules':[{'apiGroups':[''],'resources':['pods'],'verbs':['" verb "']}]}"
+#define ROLE_ROW(name) ROW("rbac.authorization.k8s.io", "Role", name, "manual", "normal")
+
+/* One that is as it was, one that is another application's too, and differs. */
+static struct world roles_world(const char *cluster)
+{
+    static const struct file files[] = {
+        {ROLE_FILE("reader"), ROLE("reader", "u-1", "get")},
+        {ROLE_FILE("reach"), ROLE("reach", "u-2", "get")},
+    };
+    return open_world(cluster,
+                      "{'objects':[" ROLE_ROW(
+                          "reader") ",{'group':'rbac.authorization.k8s.io','kind':'Role',"
+                                    "'namespace':'shop','name':'reach','class':'manual','keep':"
+                                    "'object','restore':'normal','core':false}]}",
+                      files, ARRAY_LEN(files));
+}
+
+static void what_is_as_it_was_takes_no_rights(void **state)
+{
+    (void)state;
+    struct world w =
+        roles_world("[" ROLE("reader", "u-3", "get") "," ROLE("reach", "u-4", "list") "]");
+    deny(&w, ROLES, ALL_VERBS);
+    json_decref(restore(&w, NULL, "Done"));
+    close_world(&w);
+}
+
+static void what_is_gone_and_may_not_be_made_is_found_in_plan(void **state)
+{
+    (void)state;
+    struct world w = roles_world("[" ROLE("reader", "u-3", "get") "]");
+    deny(&w, ROLES, "'create'");
+    assert_refused(&w, "Role shop/reach is not there", "create and patch roles.rbac");
+    close_world(&w);
+}
+
+static void what_differs_and_may_not_be_changed_is_found_in_plan(void **state)
+{
+    (void)state;
+    struct world w =
+        roles_world("[" ROLE("reader", "u-3", "list") "," ROLE("reach", "u-4", "list") "]");
+    deny(&w, ROLES, "'update'");
+    assert_refused(&w, "Role shop/reader is not as the backup has it (rules)",
+                   "update and patch roles.rbac");
+    close_world(&w);
+}
+
+/* To make one takes no update. */
+static void only_what_is_needed_is_asked_for(void **state)
+{
+    (void)state;
+    struct world w = roles_world("[" ROLE("reach", "u-4", "list") "]");
+    deny(&w, ROLES, "'update'");
+    json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
+    assert_non_null(json_object_get(end, "Role/shop/reader"));
+    close_world(&w);
+}
+
+static struct world residue_world(const char *value)
+{
+    static const struct file files[] = {
+        {"/residue/roles.rbac.authorization.k8s.io/namespaces/shop/reader.json",
+         "{'apiVersion':'rbac.authorization.k8s.io/v1','kind':'Role','metadata':{'name':'reader',"
+         "'namespace':'shop','uid':'u-1','annotations':{'team':'then'}}}"},
+    };
+    char *role CLEANUP(free_p) =
+        xasprintf("{'apiVersion':'rbac.authorization.k8s.io/v1','kind':'Role','metadata':{'name':"
+                  "'reader','namespace':'shop','uid':'u-3','annotations':{%s}},'rules':[]}",
+                  value);
+    return open_world(role, "{'objects':[" ROLE_ROW("reader") "]}", files, ARRAY_LEN(files));
+}
+
+static void fields_that_may_not_be_put_back_are_found_in_plan(void **state)
+{
+    (void)state;
+    struct world there = residue_world("'team':'then'");
+    deny(&there, ROLES, ALL_VERBS);
+    json_decref(restore(&there, NULL, "Done"));
+    close_world(&there);
+    struct world gone = residue_world("");
+    deny(&gone, ROLES, "'patch'");
+    assert_refused(&gone, "Role shop/reader lacks fields", "patch roles.rbac");
+    close_world(&gone);
+}
+
+#define THING                                                                                      \
+    "{'apiVersion':'example.dev/v1','kind':'Thing','metadata':{'name':'one','namespace':'shop',"   \
+    "'uid':'u-1'},'spec':{}}"
+#define THING_FILE "/resources/things.example.dev/namespaces/shop/one.json"
+#define THINGS                                                                                     \
+    "{'apiVersion':'apiextensions.k8s.io/v1','kind':'CustomResourceDefinition','metadata':{"       \
+    "'name':'things.example.dev','uid':'u-2'},'spec':{'group':'example.dev','scope':"              \
+    "'Namespaced','names':{'plural':'things','kind':'Thing'},'versions':[{'name':'v1',"            \
+    "'served':true,'storage':true}]}}"
+#define THINGS_FILE                                                                                \
+    "/resources/customresourcedefinitions.apiextensions.k8s.io/cluster/things.example.dev.json"
+
+static void a_kind_that_nobody_would_serve_is_found_in_plan(void **state)
+{
+    (void)state;
+    static const struct file files[] = {{THING_FILE, THING}, {THINGS_FILE, THINGS}};
+    struct world w = open_world("[]", "{'objects':[]}", files, 1);
+    assert_refused(&w, "does not serve things.example.dev", "install it first");
+    close_world(&w);
+    struct world defined = open_world("[]", "{'objects':[]}", files, 2);
+    deny(&defined, "example.dev", "things", "'create'");
+    assert_refused(&defined, "things shop/one is not there", "create and patch things.example.dev");
+    close_world(&defined);
+    struct world undefined = open_world("[]", "{'objects':[]}", files, 2);
+    deny(&undefined, "apiextensions.k8s.io", "customresourcedefinitions", "'create'");
+    assert_refused(&undefined, "CustomResourceDefinition things.example.dev is not there",
+                   "create and patch customresourcedefinitions");
+    close_world(&undefined);
+}
+
 /* ---- definitions ---- */
 
 static void definitions_that_are_there_stay(void **state)
@@ -190,6 +348,7 @@ static void definitions_that_are_there_stay(void **state)
         "'served':true,'storage':true}]},'status':{'conditions':[{'type':'Established','status':"
         "'True'}]}}]",
         "{'objects':[]}", files, ARRAY_LEN(files));
+    deny(&w, "apiextensions.k8s.io", "customresourcedefinitions", ALL_VERBS);
     json_t *end CLEANUP_JSON = restore(&w, NULL, "Done");
     assert_string_equal(json_text_at(end, "Namespace//shop", "metadata", "labels", "team", NULL),
                         "now");
@@ -499,6 +658,12 @@ int objects_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(jobs_of_an_owner_do_not_run_again),
+        cmocka_unit_test(what_is_as_it_was_takes_no_rights),
+        cmocka_unit_test(what_is_gone_and_may_not_be_made_is_found_in_plan),
+        cmocka_unit_test(what_differs_and_may_not_be_changed_is_found_in_plan),
+        cmocka_unit_test(only_what_is_needed_is_asked_for),
+        cmocka_unit_test(fields_that_may_not_be_put_back_are_found_in_plan),
+        cmocka_unit_test(a_kind_that_nobody_would_serve_is_found_in_plan),
         cmocka_unit_test(definitions_that_are_there_stay),
         cmocka_unit_test(an_owners_new_password_gives_way),
         cmocka_unit_test(verify_notices_another_password),
