@@ -10,6 +10,7 @@
 #include "reconciler/gateway_setup.h"
 
 #define CONTAINER "mover"
+#define ISTIO_INJECT "sidecar.istio.io/inject" /* a label; older versions read the annotation */
 
 enum { TOKEN_SECONDS = 600, WHY_MAX = 400 };
 
@@ -136,10 +137,13 @@ static json_t *pod_json(struct context *cx, struct arena *a, const struct mover_
     if (node && *node)
         set_place(pod_spec, node);
     const char *name = mover_pod_name(a, spec->direction, spec->owner_uid, spec->claim);
-    return json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s}, s:{s:s, s:s*}}, s:o}", "apiVersion", "v1",
-                     "kind", "Pod", "metadata", "name", name, "namespace", spec->ns, "labels",
-                     MOVER_LABEL, spec->owner_uid, "annotations", MOVER_CLAIM_ANNOTATION,
-                     spec->claim, MOVER_LOCK_ANNOTATION, spec->lock, "spec", pod_spec);
+    /* A mesh's proxy does not end with the mover, and the pod would never end. */
+    return json_pack("{s:s, s:s, s:{s:s, s:s, s:{s:s, s:s}, s:{s:s, s:s*, s:s, s:s}}, s:o}",
+                     "apiVersion", "v1", "kind", "Pod", "metadata", "name", name, "namespace",
+                     spec->ns, "labels", MOVER_LABEL, spec->owner_uid, ISTIO_INJECT, "false",
+                     "annotations", MOVER_CLAIM_ANNOTATION, spec->claim, MOVER_LOCK_ANNOTATION,
+                     spec->lock, ISTIO_INJECT, "false", "linkerd.io/inject", "disabled", "spec",
+                     pod_spec);
 }
 
 /* An admission that says no will say it again: the reason is for people. */
@@ -188,13 +192,15 @@ static int make(struct context *cx, struct arena *a, const struct mover_pod_spec
 
 /* ---- what it says ---- */
 
+/* An admission may have put other containers beside ours. */
 static str container_state(const struct kube_object *pod, const char *which)
 {
-    str status = {0};
+    str status;
     struct raw_iter it = raw_iter(raw_at(pod->raw, "status", "containerStatuses", NULL));
-    if (!raw_next(&it, NULL, &status))
-        return (str){0};
-    return raw_at(status, "state", which, NULL);
+    while (raw_next(&it, NULL, &status))
+        if (raw_is(raw_get(status, "name"), CONTAINER))
+            return raw_at(status, "state", which, NULL);
+    return (str){0};
 }
 
 /* Why a pod does not run yet: the scheduler's word, or the container's. */
@@ -273,7 +279,10 @@ static void observe(struct arena *a, const struct kube_object *pod, struct mover
     m->age_ms = MAX(since(created), 0);
     m->leaving_ms = leaving_since(a, pod);
     str phase = raw_at(pod->raw, "status", "phase", NULL);
-    if (raw_is(phase, "Succeeded") || raw_is(phase, "Failed")) {
+    /* A pod goes on for as long as containers beside ours do. */
+    bool ended = raw_is(phase, "Succeeded") || raw_is(phase, "Failed") ||
+                 container_state(pod, "terminated").p;
+    if (ended) {
         read_end(a, pod, m);
     } else if (m->leaving_ms >= 0) {
         m->state = MOVER_FAILED;

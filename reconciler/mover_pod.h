@@ -5,7 +5,9 @@
  * killed anywhere finds its pod again; nothing is remembered. The pod carries the label
  * MOVER_LABEL=<uid of the Backup or Restore> and is registered at the gateway by its own uid, for
  * one repository. It gets no API rights, no store credential and no hostPath: a projected token for
- * the gateway (audience gleaner-gateway, 600 s), the gateway's CA, and the claim. */
+ * the gateway (audience gleaner-gateway, 600 s), the gateway's CA, and the claim. Istio and Linkerd
+ * are told to put no proxy beside it; where something else does, what counts is the mover's own
+ * container. */
 #ifndef RECONCILER_MOVER_POD_H
 #define RECONCILER_MOVER_POD_H
 

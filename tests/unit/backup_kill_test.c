@@ -499,11 +499,11 @@ static void put_mover(const struct bench *b, struct kube *k, struct arena *a, co
         pod, "annotations",
         json_pack("{s:s, s:s}", MOVER_CLAIM_ANNOTATION, "data", MOVER_LOCK_ANNOTATION, under));
     json_t *objects CLEANUP_JSON = json_pack(
-        "[{s:s, s:s, s:o, s:{s:s}}, {s:s, s:s, s:o, s:{s:s, s:[{s:{s:{s:i, s:s}}}]}}]",
+        "[{s:s, s:s, s:o, s:{s:s}}, {s:s, s:s, s:o, s:{s:s, s:[{s:s, s:{s:{s:i, s:s}}}]}}]",
         "apiVersion", "v1", "kind", "Service", "metadata",
         metadata(GATEWAY_SERVICE, "gleaner-system"), "spec", "clusterIP", "127.0.0.1", "apiVersion",
         "v1", "kind", "Pod", "metadata", pod, "status", "phase", "Succeeded", "containerStatuses",
-        "state", "terminated", "exitCode", 0, "message", said.p);
+        "name", "mover", "state", "terminated", "exitCode", 0, "message", said.p);
     assert_non_null(objects);
     json_print(&text, objects);
     fake_post(b->fake, "objects", text.p);
