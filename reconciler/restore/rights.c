@@ -92,11 +92,11 @@ static int refuse(struct restore *r, const struct item *it, const char *kind, co
 {
     return err_set(
         err, ERR_REFUSED,
-        "%s %s%s%s %s, and gleaner may not put it right%s%s. Make it by hand as the backup has it, "
-        "or allow the account gleaner-controller to %s %s%s%s (a ClusterRole with the label "
-        "gleaner.dev/aggregate-to-restore: \"true\")",
-        kind, it->ns, *it->ns ? "/" : "", it->name, why, *said ? ": " : "", said,
-        verb_list(r->a, needed), it->resource, *it->group ? "." : "", it->group);
+        "%s %s%s%s %s, and gleaner may not put it right. Make it by hand as it was, or allow the "
+        "account gleaner-controller to %s %s%s%s (a ClusterRole with the label "
+        "gleaner.dev/aggregate-to-restore: \"true\")%s%s",
+        kind, it->ns, *it->ns ? "/" : "", it->name, why, verb_list(r->a, needed), it->resource,
+        *it->group ? "." : "", it->group, *said ? ". The API server says: " : "", said);
 }
 
 /* A create as a dry run: quotas, and what else says no. *ret_why: in the words of the API server;

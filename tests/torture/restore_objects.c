@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "core/codec.h"
 #include "reconciler/store/open.h"
 #include "store/snapshot.h"
 #include "store/synthetic.h"
@@ -266,6 +267,24 @@ static void only_what_is_needed_is_asked_for(void **state)
     close_world(&w);
 }
 
+/* The right to make Roles is not the right to grant what is in one. */
+static void what_admission_forbids_is_found_in_plan(void **state)
+{
+    (void)state;
+    static const char fault[] = "{\"match\":{\"method\":\"POST\",\"path\":\"/roles\"},"
+                                "\"times\":0,\"do\":\"status\",\"code\":403,\"message\":"
+                                "\"attempting to grant\"}";
+    struct world there =
+        roles_world("[" ROLE("reader", "u-3", "get") "," ROLE("reach", "u-4", "list") "]");
+    fake_post(there.fake, "faults", fault);
+    json_decref(restore(&there, NULL, "Done"));
+    close_world(&there);
+    struct world gone = roles_world("[" ROLE("reach", "u-4", "list") "]");
+    fake_post(gone.fake, "faults", fault);
+    assert_refused(&gone, "Role shop/reader is not there", "attempting to grant");
+    close_world(&gone);
+}
+
 static struct world residue_world(const char *value)
 {
     static const struct file files[] = {
@@ -321,6 +340,45 @@ static void a_kind_that_nobody_would_serve_is_found_in_plan(void **state)
     assert_refused(&undefined, "CustomResourceDefinition things.example.dev is not there",
                    "create and patch customresourcedefinitions");
     close_world(&undefined);
+}
+
+/* A release "web" in the books of the target, whose chart has one Role. */
+static struct world chart_world(const char *role)
+{
+    static const char release[] =
+        "{\"name\":\"web\",\"namespace\":\"shop\",\"version\":1,\"manifest\":\"apiVersion: "
+        "rbac.authorization.k8s.io/v1\\nkind: Role\\nmetadata: {name: reader}\\nrules: []\\n\"}";
+    struct buf once CLEANUP(buf_free) = {0}, twice CLEANUP(buf_free) = {0};
+    base64_encode(&once, release, sizeof release - 1);
+    base64_encode(&twice, once.p, once.n);
+    char *cluster CLEANUP(free_p) = xasprintf(
+        "[{'apiVersion':'helm.toolkit.fluxcd.io/v2','kind':'HelmRelease','metadata':{'name':'web',"
+        "'namespace':'shop','uid':'u-web','generation':1,'labels':{"
+        "'kustomize.toolkit.fluxcd.io/name':'shop','kustomize.toolkit.fluxcd.io/namespace':"
+        "'flux-system'}},'spec':{'interval':'1m','releaseName':'web'},'status':{"
+        "'observedGeneration':1}},{'apiVersion':'v1','kind':'Secret','metadata':{'name':"
+        "'sh.helm.release.v1.web.v1','namespace':'shop','labels':{'owner':'helm','name':'web',"
+        "'version':'1','status':'deployed'}},'type':'helm.sh/release.v1','data':{'release':"
+        "'%s'}}%s%s]",
+        twice.p, *role ? "," : "", role);
+    struct world w = open_world(cluster, "{'objects':[]}", NULL, 0);
+    patch(&w, &KUBE_KUSTOMIZATION, "flux-system", "shop",
+          "{'status':{'inventory':{'entries':[{'id':'shop_web_helm.toolkit.fluxcd.io_HelmRelease',"
+          "'v':'v2'}]}}}",
+          true);
+    deny(&w, ROLES, ALL_VERBS);
+    return w;
+}
+
+static void a_charts_object_that_may_not_be_made_is_found_in_plan(void **state)
+{
+    (void)state;
+    struct world gone = chart_world("");
+    assert_refused(&gone, "Role shop/reader is not there", "create and patch roles.rbac");
+    close_world(&gone);
+    struct world there = chart_world(ROLE("reader", "u-1", "list"));
+    json_decref(restore(&there, "Hold", "Hold"));
+    close_world(&there);
 }
 
 /* ---- definitions ---- */
@@ -662,8 +720,10 @@ int objects_tests(void)
         cmocka_unit_test(what_is_gone_and_may_not_be_made_is_found_in_plan),
         cmocka_unit_test(what_differs_and_may_not_be_changed_is_found_in_plan),
         cmocka_unit_test(only_what_is_needed_is_asked_for),
+        cmocka_unit_test(what_admission_forbids_is_found_in_plan),
         cmocka_unit_test(fields_that_may_not_be_put_back_are_found_in_plan),
         cmocka_unit_test(a_kind_that_nobody_would_serve_is_found_in_plan),
+        cmocka_unit_test(a_charts_object_that_may_not_be_made_is_found_in_plan),
         cmocka_unit_test(definitions_that_are_there_stay),
         cmocka_unit_test(an_owners_new_password_gives_way),
         cmocka_unit_test(verify_notices_another_password),
