@@ -119,8 +119,8 @@ struct lock_options repo_lock_options(struct repo_session *s);
 
 /* ---- choosing snapshots ---- */
 
-/* restic's --host, --tag, --path: a snapshot must have one of the hosts, all of the paths, and all
- * tags of one of the lists "a,b". */
+/* restic's --host, --tag, --path: a snapshot must have one of the hosts ($RESTIC_HOST unless there
+ * is --host; `--host ''`: any), all of the paths, and all tags of one of the lists "a,b". */
 struct repo_filter {
     struct cli_list hosts, tags, paths;
 };
@@ -129,7 +129,7 @@ struct repo_filter {
     {.name = "host",                                                                               \
      .letter = 'H',                                                                                \
      .value = "HOST...",                                                                           \
-     .help = "only snapshots of this host",                                                        \
+     .help = "only snapshots of this host ($RESTIC_HOST; '': of all)",                             \
      .at = &(f)->hosts},                                                                           \
         {.name = "tag",                                                                            \
          .value = "TAG[,TAG]...",                                                                  \
@@ -143,7 +143,7 @@ bool repo_filter_matches(const struct repo_filter *f, const struct snapshot *s);
 bool repo_filter_is_empty(const struct repo_filter *f);
 void repo_filter_free(struct repo_filter *f); /* fit for CLEANUP */
 
-/* The snapshots that match, oldest first; how many could not be read. */
+/* The snapshots that match (all if f is NULL), oldest first; how many could not be read. */
 int repo_snapshots(struct repo_session *s, const struct repo_filter *f, struct arena *a,
                    struct snapshot_list *ret, size_t *ret_unreadable, struct err *err) must_check;
 
@@ -152,8 +152,8 @@ int repo_choose(struct repo_session *s, const struct repo_filter *f, char **ids,
                 struct arena *a, struct snapshot_list *ret, size_t *ret_unreadable, struct err *err)
     must_check;
 
-/* "ID[:SUBFOLDER]" or "latest[:SUBFOLDER]": the snapshot, and the tree of the folder. The
- * repository's index is loaded. */
+/* "ID[:SUBFOLDER]" or "latest[:SUBFOLDER]" (of those that match): the snapshot, and the tree of the
+ * folder. The repository's index is loaded. */
 int repo_find_tree(struct repo_session *s, const struct repo_filter *f, const char *which,
                    struct arena *a, struct snapshot *ret_snapshot, struct store_id *ret_tree,
                    const char **ret_folder /* "" or "/a/b"; may be NULL */, struct err *err)

@@ -1,12 +1,31 @@
 /* Which snapshots a command is about. */
 #include "cli/repo.h"
 
-static bool one_of(const struct cli_list *list, const char *text)
+#include <stdlib.h>
+
+/* The host that is meant where --host does not say: restic's variable, or NULL. */
+static const char *standard_host(void)
 {
-    for (size_t i = 0; i < list->n; i++)
-        if (streq(list->p[i], text))
+    const char *host = getenv("RESTIC_HOST");
+    return host && *host ? host : NULL;
+}
+
+/* `--host ''` takes back what the variable says. */
+static bool any_host(const struct repo_filter *f)
+{
+    return f->hosts.n == 0 ? !standard_host() : f->hosts.n == 1 && !*f->hosts.p[0];
+}
+
+static bool has_host(const struct repo_filter *f, const char *host)
+{
+    if (any_host(f))
+        return true;
+    if (f->hosts.n == 0)
+        return streq(standard_host(), host);
+    for (size_t i = 0; i < f->hosts.n; i++)
+        if (streq(f->hosts.p[i], host))
             return true;
-    return list->n == 0;
+    return false;
 }
 
 /* All of "a,b"; an empty list matches snapshots without tags, as in restic. */
@@ -28,7 +47,7 @@ static bool has_tags(const struct snapshot *s, const char *list)
 bool repo_filter_matches(const struct repo_filter *f, const struct snapshot *s)
 {
     bool tagged = f->tags.n == 0;
-    if (!one_of(&f->hosts, s->hostname ? s->hostname : ""))
+    if (!has_host(f, s->hostname ? s->hostname : ""))
         return false;
     for (size_t i = 0; i < f->tags.n && !tagged; i++)
         tagged = has_tags(s, f->tags.p[i]);
@@ -44,7 +63,7 @@ bool repo_filter_matches(const struct repo_filter *f, const struct snapshot *s)
 
 bool repo_filter_is_empty(const struct repo_filter *f)
 {
-    return f->hosts.n == 0 && f->tags.n == 0 && f->paths.n == 0;
+    return any_host(f) && f->tags.n == 0 && f->paths.n == 0;
 }
 
 void repo_filter_free(struct repo_filter *f)
@@ -109,10 +128,9 @@ int repo_find_tree(struct repo_session *s, const struct repo_filter *f, const ch
                    struct arena *a, struct snapshot *ret_snapshot, struct store_id *ret_tree,
                    const char **ret_folder, struct err *err)
 {
-    static const struct repo_filter none;
     str folder = str_of(which), id = str_cut(&folder, ':');
     const char *below = folder.n ? arena_str(a, folder).p : "";
-    if (find_one(s, f ? f : &none, arena_str(a, id).p, a, ret_snapshot, err) < 0 ||
+    if (find_one(s, f, arena_str(a, id).p, a, ret_snapshot, err) < 0 ||
         repository_load_index(s->repo, err) < 0 ||
         tree_find_dir(s->repo, &ret_snapshot->tree, below, ret_tree, err) < 0)
         return -1;
