@@ -46,10 +46,18 @@ struct cli_usage {
     size_t count;
 };
 
-/* Reads the options of argv (argv[0] is the verb); what is left are the arguments, from *ret_first
- * on. True: go on. False: return *ret_exit (help was asked for, or the usage error was printed). */
+/* Reads the options of argv (argv[0] is the verb), by their full names only; what is left are the
+ * arguments, moved to the end, from *ret_first on. True: go on. False: return *ret_exit (help was
+ * asked for, or the usage error was printed). */
 bool cli_options(int argc, char **argv, const struct cli_usage *usage, int *ret_first,
                  int *ret_exit);
+
+/* The same for the options that stand before a verb: ends at the first argument. */
+bool cli_options_before(int argc, char **argv, const struct cli_usage *usage, int *ret_first,
+                        int *ret_exit);
+
+/* As `VERB --help`. */
+int cli_help(int (*verb)(int argc, char **argv), const char *name);
 
 /* Prints "gleaner VERB: message" and where the help is; gives CLI_USAGE. */
 int cli_usage_error(const struct cli_usage *usage, const char *fmt, ...) printf_like(2, 3);
@@ -127,5 +135,6 @@ int cli_holds(int argc, char **argv);
 int cli_forget(int argc, char **argv);
 int cli_get(int argc, char **argv);
 int cli_repo(int argc, char **argv);
+int cli_version(int argc, char **argv);
 
 #endif

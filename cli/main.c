@@ -1,6 +1,8 @@
 /* One binary in several modes: the long-running ones of the cluster, and the verbs of people. */
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/terminal.h"
@@ -11,7 +13,7 @@
 
 const char *cli_program = "gleaner";
 
-static int cli_version(int argc, char **argv)
+int cli_version(int argc, char **argv)
 {
     (void)argc;
     (void)argv;
@@ -47,6 +49,43 @@ static void print_verbs(FILE *to)
     fprintf(to, "\n'%s VERB --help' explains one of them.\n", cli_program);
 }
 
+static const struct verb *find_verb(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
+        if (streq(name, verbs[i].name))
+            return &verbs[i];
+    return NULL;
+}
+
+static int run(int argc, char **argv)
+{
+    const char *word = argv[1];
+    bool help = streq(word, "help") || streq(word, "--help") || streq(word, "-h");
+    if (help && argc == 2) {
+        print_verbs(stdout);
+        return CLI_OK;
+    }
+    const struct verb *verb = find_verb(help ? argv[2] : word);
+    if (!verb) {
+        fprintf(stderr, "%s: '%s' is no verb; '%s help' lists them\n", cli_program,
+                help ? argv[2] : word, cli_program);
+        return CLI_USAGE;
+    }
+    return help ? cli_help(verb->run, verb->name) : verb->run(argc - 1, argv + 1);
+}
+
+/* What was printed is lost if the disk is full. Who closed the pipe wanted no more, and no word. */
+static int end_output(int code)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    if (errno != EPIPE)
+        fprintf(stderr, "%s: stdout: not all could be written%s%s\n", cli_program,
+                errno ? ": " : "", errno ? strerror(errno) : "");
+    return code == CLI_OK ? CLI_FAILED : code;
+}
+
 /* As a plugin of kubectl and flux the program is called by another name. */
 static const char *program_name(const char *path)
 {
@@ -66,14 +105,5 @@ int main(int argc, char **argv)
         print_verbs(stderr);
         return CLI_USAGE;
     }
-    if (streq(argv[1], "help") || streq(argv[1], "--help") || streq(argv[1], "-h")) {
-        print_verbs(stdout);
-        return CLI_OK;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(verbs); i++)
-        if (streq(argv[1], verbs[i].name))
-            return verbs[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "%s: '%s' is no verb; '%s help' lists them\n", cli_program, argv[1],
-            cli_program);
-    return CLI_USAGE;
+    return end_output(run(argc, argv));
 }

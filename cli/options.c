@@ -1,10 +1,10 @@
-#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 
-enum { OPTIONS_MAX = 64, LONG_ONLY = 256, HELP = 'h' };
+enum { HELP = 'h' };
 
 static void print_option(const struct cli_option *o)
 {
@@ -36,67 +36,159 @@ int cli_usage_error(const struct cli_usage *u, const char *fmt, ...)
     return CLI_USAGE;
 }
 
-/* getopt's two tables. A long option without a letter gets LONG_ONLY + its index. */
-static void fill_tables(const struct cli_usage *u, char *letters, struct option *longs)
+static const struct cli_option *find_name(const struct cli_usage *u, str name)
 {
-    char *at = letters;
-    *at++ = ':'; /* we say ourselves what is missing */
-    for (size_t i = 0; i < u->count; i++) {
-        const struct cli_option *o = &u->options[i];
-        longs[i] = (struct option){.name = o->name,
-                                   .has_arg = o->value ? required_argument : no_argument,
-                                   .val = LONG_ONLY + (int)i};
-        if (!o->letter)
-            continue;
-        *at++ = o->letter;
-        if (o->value)
-            *at++ = ':';
-    }
-    longs[u->count] = (struct option){.name = "help", .val = HELP};
-    *at++ = HELP;
-    *at = '\0';
-}
-
-static const struct cli_option *find_option(const struct cli_usage *u, int c)
-{
-    if (c >= LONG_ONLY)
-        return &u->options[c - LONG_ONLY];
     for (size_t i = 0; i < u->count; i++)
-        if (u->options[i].letter == c)
+        if (str_is(name, u->options[i].name))
             return &u->options[i];
     return NULL;
 }
 
+static const struct cli_option *find_letter(const struct cli_usage *u, char letter)
+{
+    for (size_t i = 0; i < u->count; i++)
+        if (u->options[i].letter == letter)
+            return &u->options[i];
+    return NULL;
+}
+
+/* What lies in the arguments, and how far they are read. */
+struct reading {
+    const struct cli_usage *usage;
+    char **argv;
+    int argc, at;
+    int exit; /* when a function gave false */
+};
+
+static bool fail(struct reading *r, const char *what, const char *why)
+{
+    r->exit = cli_usage_error(r->usage, "%s: %s", what, why);
+    return false;
+}
+
+static bool help(struct reading *r)
+{
+    print_help(r->usage);
+    r->exit = CLI_OK;
+    return false;
+}
+
+static void store(const struct cli_option *o, const char *value)
+{
+    if (str_ends(str_of(o->value), "..."))
+        *vec_add((struct cli_list *)o->at) = value;
+    else
+        *(const char **)o->at = value;
+}
+
+/* The value in the word that follows. */
+static bool store_next(struct reading *r, const struct cli_option *o, const char *called)
+{
+    if (r->at == r->argc)
+        return fail(r, called, "a value is missing");
+    store(o, r->argv[r->at++]);
+    return true;
+}
+
+/* "--json=true"; what is accepted but means nothing, as "--verbose=2", may have any value. */
+static bool set_switch(struct reading *r, const struct cli_option *o, const char *called,
+                       const char *value)
+{
+    bool on = !value || !o->help || streq(value, "true");
+    if (!on && !streq(value, "false"))
+        return fail(r, called, "it is true or false");
+    *(bool *)o->at = on;
+    return true;
+}
+
+/* "--name", "--name=value" or "--name value". A name that is cut short is none: what an option of
+ * tomorrow makes ambiguous, or what removes more than was meant, must not be guessed. */
+static bool read_long(struct reading *r, char *word)
+{
+    str value = str_of(word + 2), name = str_cut(&value, '=');
+    const struct cli_option *o = find_name(r->usage, name);
+    if (str_is(name, "help"))
+        return help(r);
+    if (!o)
+        return fail(r, word, "no such option");
+    if (!o->value)
+        return set_switch(r, o, word, value.p);
+    if (!value.p)
+        return store_next(r, o, word);
+    store(o, value.p);
+    return true;
+}
+
+/* "-a", "-abc", "-n5", "-n=5" or "-n 5". */
+static bool read_letters(struct reading *r, const char *word)
+{
+    for (const char *at = word + 1; *at; at++) {
+        const char called[] = {'-', *at, '\0'};
+        const struct cli_option *o = find_letter(r->usage, *at);
+        if (*at == HELP && !o)
+            return help(r);
+        if (!o)
+            return fail(r, called, "no such option");
+        if (o->value && !at[1])
+            return store_next(r, o, called);
+        if (o->value) {
+            store(o, at + 1 + (at[1] == '='));
+            return true;
+        }
+        *(bool *)o->at = true;
+    }
+    return true;
+}
+
+static bool is_option(const char *word)
+{
+    return word[0] == '-' && word[1];
+}
+
+static bool read_option(struct reading *r)
+{
+    char *word = r->argv[r->at++];
+    return word[1] == '-' ? read_long(r, word) : read_letters(r, word);
+}
+
 bool cli_options(int argc, char **argv, const struct cli_usage *u, int *ret_first, int *ret_exit)
 {
-    char letters[2 * OPTIONS_MAX + 4];
-    struct option longs[OPTIONS_MAX + 2] = {0};
-    if (u->count > OPTIONS_MAX)
-        __builtin_trap();
-    fill_tables(u, letters, longs);
-    optind = 1;
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, letters, longs, NULL)) != -1;) {
-        if (c == HELP) {
-            print_help(u);
-            *ret_exit = CLI_OK;
+    struct reading r = {.usage = u, .argv = argv, .argc = argc, .at = 1};
+    char **arguments CLEANUP(free_p) = xmalloc(((size_t)argc + 1) * sizeof *arguments);
+    int n = 0;
+    bool rest = false; /* all that follows "--" are arguments */
+    while (r.at < argc) {
+        if (rest || !is_option(argv[r.at])) {
+            arguments[n++] = argv[r.at++];
+        } else if (streq(argv[r.at], "--")) {
+            rest = true;
+            r.at++;
+        } else if (!read_option(&r)) {
+            *ret_exit = r.exit;
             return false;
         }
-        if (c == '?' || c == ':') {
-            *ret_exit = c == ':' ? cli_usage_error(u, "%s: a value is missing", argv[optind - 1])
-                                 : cli_usage_error(u, "%s: no such option", argv[optind - 1]);
-            return false;
-        }
-        const struct cli_option *o = find_option(u, c);
-        if (!o)
-            continue;
-        if (o->value && str_ends(str_of(o->value), "..."))
-            *vec_add((struct cli_list *)o->at) = optarg;
-        else if (o->value)
-            *(const char **)o->at = optarg;
-        else
-            *(bool *)o->at = true;
     }
-    *ret_first = optind;
+    *ret_first = argc - n;
+    memcpy(argv + *ret_first, arguments, (size_t)n * sizeof *arguments);
     return true;
+}
+
+bool cli_options_before(int argc, char **argv, const struct cli_usage *u, int *ret_first,
+                        int *ret_exit)
+{
+    struct reading r = {.usage = u, .argv = argv, .argc = argc, .at = 1};
+    while (r.at < argc && is_option(argv[r.at]))
+        if (!read_option(&r)) {
+            *ret_exit = r.exit;
+            return false;
+        }
+    *ret_first = r.at;
+    return true;
+}
+
+int cli_help(int (*verb)(int argc, char **argv), const char *name)
+{
+    char called[32], help[] = "--help";
+    snprintf(called, sizeof called, "%s", name);
+    return verb(2, (char *[]){called, help, NULL});
 }
