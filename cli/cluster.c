@@ -64,7 +64,7 @@ static const char *repo_next_step(const struct err *err)
         return strstr(err->msg, "password") ? "; check the password file" : "";
     if (err->kind == ERR_REFUSED && strstr(err->msg, "certificate is not trusted"))
         return "; name its CA with --cacert";
-    if (err->kind == ERR_NOT_FOUND)
+    if (err->kind == ERR_NOT_FOUND && strstr(err->msg, "there is no repository"))
         return "; check --repo, or make one with 'gleaner repo init'";
     return "";
 }

@@ -40,6 +40,43 @@ static void split(const char *text, struct parts *parts)
     }
 }
 
+/* One character of a class, with its backslash; NULL if there is none. */
+static const char *class_character(const char *at)
+{
+    if (*at == '\\')
+        at++;
+    else if (*at == '-' || *at == ']')
+        return NULL;
+    return *at ? at + 1 : NULL;
+}
+
+/* "[a-z]" from behind its bracket to behind its end; NULL if it is none. */
+static const char *class_end(const char *at)
+{
+    at += *at == '^';
+    for (bool empty = true; empty || *at != ']'; empty = false) {
+        at = class_character(at);
+        if (at && *at == '-')
+            at = class_character(at + 1);
+        if (!at)
+            return NULL;
+    }
+    return at + 1;
+}
+
+/* That Go's filepath.Match takes it: fnmatch would match a '[' that is never closed as such. */
+static bool is_valid(const char *part)
+{
+    for (const char *at = part; *at;) {
+        char c = *at++;
+        if (c == '\\' && !*at++)
+            return false;
+        if (c == '[' && !(at = class_end(at)))
+            return false;
+    }
+    return true;
+}
+
 struct pattern *pattern_new(const char *text, bool fold)
 {
     struct pattern *p = xcalloc(1, sizeof *p);
@@ -125,6 +162,21 @@ bool pattern_may_match_below(const struct pattern *p, const char *path)
         if (streq(p->parts.p[i], "**"))
             n = MIN(n, i);
     return match(p, p->parts.p, MIN(n, p->parts.n), parts.p, n);
+}
+
+int patterns_add(struct patterns *list, const char *option, const char *text, bool fold,
+                 struct err *err)
+{
+    struct pattern *p = pattern_new(text, fold);
+    if (!p)
+        return 0;
+    for (size_t i = 0; i < p->parts.n; i++)
+        if (!is_valid(p->parts.p[i])) {
+            pattern_free(p);
+            return err_set(err, ERR_INVALID, "%s: invalid pattern '%s'", option, text);
+        }
+    *vec_add(list) = p;
+    return 0;
 }
 
 void patterns_free(struct patterns *list)

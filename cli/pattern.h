@@ -5,6 +5,7 @@
 #ifndef CLI_PATTERN_H
 #define CLI_PATTERN_H
 
+#include "core/err.h"
 #include "core/str.h"
 
 struct pattern;
@@ -25,6 +26,11 @@ struct patterns {
 };
 
 void patterns_free(struct patterns *list); /* fit for CLEANUP */
+
+/* Adds one at the end; an empty one adds nothing, as with restic, where a list of such alone still
+ * matches nothing. ERR_INVALID names the option and the pattern: "[bad". */
+int patterns_add(struct patterns *list, const char *option, const char *text, bool fold,
+                 struct err *err) must_check;
 
 /* By all in their order; *ret_below: something below it may match. */
 bool patterns_match(const struct patterns *list, const char *path, bool *ret_below);

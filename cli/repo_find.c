@@ -198,7 +198,7 @@ static int search(struct finding *f)
     }
     if (f->place.json)
         puts("]");
-    return unreadable ? CLI_PARTIAL : CLI_OK;
+    return unreadable || s.ignored ? CLI_PARTIAL : CLI_OK;
 }
 
 static void finding_free(struct finding *f)
@@ -235,10 +235,9 @@ int cli_repo_find(int argc, char **argv)
         return cli_usage_error(&usage, "a time is such as '2026-01-02 15:04:05'");
     f.ids = argv + first;
     f.ids_n = (size_t)(argc - first);
-    for (int i = first; i < argc; i++) {
-        struct pattern *p = pattern_new(argv[i], f.fold);
-        if (p)
-            *vec_add(&f.patterns) = p;
-    }
+    struct err err;
+    for (int i = first; i < argc; i++) /* restic's find finds all by '', --include nothing */
+        if (patterns_add(&f.patterns, "PATTERN", *argv[i] ? argv[i] : "*", f.fold, &err) < 0)
+            return repo_fail(&(struct repo_session){.json = f.place.json}, "repo find", &err);
     return search(&f);
 }
