@@ -84,7 +84,8 @@ struct repo_session {
     struct repository *repo;
     struct lock *lock;
     char host[256];
-    int code; /* of the failure of repo_open, or 0 */
+    int code;       /* of the failure of repo_open, or 0 */
+    size_t ignored; /* by repo_choose */
     bool json;
     int64_t wait_until, pause; /* of --retry-lock; monotonic ms */
     pthread_t keeper;
@@ -139,7 +140,6 @@ struct repo_filter {
         .name = "path", .value = "PATH...", .help = "only with this path", .at = &(f)->paths       \
     }
 
-bool repo_filter_matches(const struct repo_filter *f, const struct snapshot *s);
 bool repo_filter_is_empty(const struct repo_filter *f);
 void repo_filter_free(struct repo_filter *f); /* fit for CLEANUP */
 
@@ -147,7 +147,9 @@ void repo_filter_free(struct repo_filter *f); /* fit for CLEANUP */
 int repo_snapshots(struct repo_session *s, const struct repo_filter *f, struct arena *a,
                    struct snapshot_list *ret, size_t *ret_unreadable, struct err *err) must_check;
 
-/* The snapshots named by ids (or "latest", of those that match), or all that match if n is 0. */
+/* The snapshots named by ids (or "latest", of those that match), or all that match if n is 0. What
+ * names none is told to stderr and left out, and the verb ends with CLI_PARTIAL; an error only if
+ * none is left. */
 int repo_choose(struct repo_session *s, const struct repo_filter *f, char **ids, size_t n,
                 struct arena *a, struct snapshot_list *ret, size_t *ret_unreadable, struct err *err)
     must_check;

@@ -1,7 +1,10 @@
 /* Which snapshots a command is about. */
 #include "cli/repo.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* The host that is meant where --host does not say: restic's variable, or NULL. */
 static const char *standard_host(void)
@@ -44,7 +47,28 @@ static bool has_tags(const struct snapshot *s, const char *list)
     return true;
 }
 
-bool repo_filter_matches(const struct repo_filter *f, const struct snapshot *s)
+/* As Go's filepath.Abs: no symlink is followed, the directory need not be here any more. */
+static const char *absolute_path(struct arena *a, const char *path)
+{
+    struct buf out CLEANUP(buf_free) = {0};
+    char here[PATH_MAX];
+    if (*path != '/' && getcwd(here, sizeof here))
+        path = arena_printf(a, "%s/%s", here, path);
+    for (str rest = str_of(path); rest.p;) {
+        str part = str_cut(&rest, '/');
+        if (part.n == 0 || str_is(part, "."))
+            continue;
+        if (!str_is(part, ".."))
+            buf_printf(&out, "/%.*s", STR_FMT(part));
+        else
+            while (out.n && out.p[--out.n] != '/')
+                ;
+    }
+    return out.n ? arena_strndup(a, out.p, out.n) : "/";
+}
+
+/* The paths are absolute. */
+static bool matches(const struct repo_filter *f, const char *const *paths, const struct snapshot *s)
 {
     bool tagged = f->tags.n == 0;
     if (!has_host(f, s->hostname ? s->hostname : ""))
@@ -54,7 +78,7 @@ bool repo_filter_matches(const struct repo_filter *f, const struct snapshot *s)
     for (size_t i = 0; i < f->paths.n; i++) {
         bool has = false;
         for (size_t j = 0; j < s->paths_n && !has; j++)
-            has = streq(f->paths.p[i], s->paths[j]);
+            has = streq(paths[i], s->paths[j]);
         if (!has)
             return false;
     }
@@ -79,9 +103,12 @@ int repo_snapshots(struct repo_session *s, const struct repo_filter *f, struct a
     struct snapshot_list list;
     if (snapshot_list_all(s->repo, NULL, a, &list, ret_unreadable, err) < 0)
         return -1;
-    size_t n = 0;
+    size_t n = 0, paths_n = f ? f->paths.n : 0;
+    const char **paths = arena_alloc(a, (paths_n + 1) * sizeof *paths);
+    for (size_t i = 0; i < paths_n; i++)
+        paths[i] = absolute_path(a, f->paths.p[i]);
     for (size_t i = 0; i < list.n; i++)
-        if (!f || repo_filter_matches(f, &list.p[i]))
+        if (!f || matches(f, paths, &list.p[i]))
             list.p[n++] = list.p[i];
     list.n = n;
     *ret = list;
@@ -113,12 +140,19 @@ int repo_choose(struct repo_session *s, const struct repo_filter *f, char **ids,
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
         bool twice = false;
-        if (find_one(s, f, ids[i], a, &list[found], err) < 0)
-            return -1;
+        if (find_one(s, f, ids[i], a, &list[found], err) < 0) {
+            if (n == 1 || (err->kind != ERR_NOT_FOUND && err->kind != ERR_INVALID))
+                return -1;
+            fprintf(stderr, "Ignoring \"%s\": %s\n", ids[i], err->msg);
+            s->ignored++;
+            continue;
+        }
         for (size_t j = 0; j < found; j++)
             twice |= store_id_equal(&list[j].id, &list[found].id);
         found += !twice;
     }
+    if (found == 0)
+        return err_set(err, ERR_NOT_FOUND, "none of these snapshots is there");
     *ret = (struct snapshot_list){list, found};
     *ret_unreadable = 0;
     return 0;

@@ -264,6 +264,15 @@ static int remove_chosen(struct forgetting *f, struct repo_session *s, struct er
     return r;
 }
 
+/* The groups are all of the JSON: one text. */
+static int prune(const struct forgetting *f, struct repo_session *s, struct err *err)
+{
+    struct repo_place place = f->place;
+    place.quiet |= place.json;
+    place.json = false;
+    return repo_prune(s, &place, &f->pruning, err);
+}
+
 static int run(struct forgetting *f, char **ids, size_t n)
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
@@ -276,14 +285,11 @@ static int run(struct forgetting *f, char **ids, size_t n)
         return repo_fail(&s, "repo forget", &err);
     if (f->place.json)
         printf("[%s]\n", f->json.p ? f->json.p : "");
-    if (!f->prune || f->remove.n == 0)
-        return CLI_OK;
-    if (dry) {
+    if (f->prune && f->remove.n && dry)
         fprintf(stderr, "--dry-run: prune is left out, it cannot know what would be unused\n");
-        return CLI_OK;
-    }
-    return repo_prune(&s, &f->place, &f->pruning, &err) < 0 ? repo_fail(&s, "repo forget", &err)
-                                                            : CLI_OK;
+    else if (f->prune && f->remove.n && prune(f, &s, &err) < 0)
+        return repo_fail(&s, "repo forget", &err);
+    return s.ignored ? CLI_PARTIAL : CLI_OK;
 }
 
 static int check_usage(struct forgetting *f, const struct cli_usage *usage, int ids)

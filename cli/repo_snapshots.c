@@ -96,10 +96,9 @@ int cli_repo_snapshots(int argc, char **argv)
         print_json(&list);
     else
         print_table(a, &list);
-    if (!unreadable)
-        return CLI_OK;
-    fprintf(stderr,
-            "%s repo snapshots: %zu snapshot files cannot be read; '%s repo check' says more\n",
-            cli_program, unreadable, cli_program);
-    return CLI_PARTIAL;
+    if (unreadable)
+        fprintf(stderr,
+                "%s repo snapshots: %zu snapshot files cannot be read; '%s repo check' says more\n",
+                cli_program, unreadable, cli_program);
+    return unreadable || s.ignored ? CLI_PARTIAL : CLI_OK;
 }

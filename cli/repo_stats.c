@@ -102,5 +102,5 @@ int cli_repo_stats(int argc, char **argv)
         print_json(&stats, list.n);
     else
         print_text(a, word, &stats, list.n);
-    return unreadable ? CLI_PARTIAL : CLI_OK;
+    return unreadable || s.ignored ? CLI_PARTIAL : CLI_OK;
 }

@@ -63,7 +63,7 @@ static int run(struct tagging *t, char **ids, size_t n)
                (unsigned long long)changed);
     else if (!t->place.quiet)
         printf("%llu snapshots are changed\n", (unsigned long long)changed);
-    return unreadable ? CLI_PARTIAL : CLI_OK;
+    return unreadable || s.ignored ? CLI_PARTIAL : CLI_OK;
 }
 
 int cli_repo_tag(int argc, char **argv)

@@ -168,9 +168,9 @@ int snapshot_find(struct repository *repo, const char *which, const struct snaps
         return find_latest(repo, filter, a, ret_snapshot, err);
     if (store_id_parse(prefix, &id))
         return snapshot_load(repo, &id, a, ret_snapshot, err);
-    if (prefix.n < 4 || prefix.n > 64 || strspn(which, "0123456789abcdef") != prefix.n)
+    if (prefix.n == 0 || prefix.n > 64 || strspn(which, "0123456789abcdef") != prefix.n)
         return err_set(err, ERR_INVALID,
-                       "'%s' names no snapshot: give 'latest', an id, or at least 4 digits of one",
+                       "'%s' names no snapshot: give 'latest', an id, or the beginning of one",
                        which);
     struct store_ids ids = {0};
     int r = list_ids(repo, &ids, err);

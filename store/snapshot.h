@@ -75,8 +75,8 @@ int snapshot_list_all(struct repository *repo, const struct snapshot_filter *fil
                       struct arena *a, struct snapshot_list *ret_list, size_t *ret_unreadable,
                       struct err *err) must_check;
 
-/* By "latest" (the newest that matches), by id, or by a unique prefix of an id (4 digits or more;
- * the filter does not apply to it). ERR_NOT_FOUND; ERR_INVALID: ambiguous or not an id. */
+/* By "latest" (the newest that matches), by id, or by a unique prefix of an id (the filter does not
+ * apply to it). ERR_NOT_FOUND; ERR_INVALID: ambiguous or not an id. */
 int snapshot_find(struct repository *repo, const char *which, const struct snapshot_filter *filter,
                   struct arena *a, struct snapshot *ret_snapshot, struct err *err) must_check;
 

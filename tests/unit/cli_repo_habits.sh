@@ -104,3 +104,67 @@ status=0
 "$gleaner" repo cat snapshot "$(head -1 out)" >/dev/full 2>err || status=$?
 [ $status -eq 1 ] || fail "nothing could be written: exit code $status"
 says "stdout"
+
+# ---- only where there is no repository a next step is to make one
+code 1 repo cat blob "$(printf '00%.0s' $(seq 32))"
+! grep -q "repo init" err || fail "a blob is missing: $(cat err)"
+code 10 repo snapshots -r "$work/none"
+says "repo init"
+
+# ---- snapshots by the beginning of an id, one of several that is none, paths
+ids=$("$gleaner" repo list snapshots)
+for id in $ids; do
+    for digits in 1 2 3; do
+        [ "$(grep -c "^${id:0:digits}" <<<"$ids")" = 1 ] || continue
+        code 0 repo snapshots --json "${id:0:digits}"
+        [ "$(jq -r '.[].id' out)" = "$id" ] || fail "${id:0:digits} is not $id: $(cat out)"
+        break
+    done
+done
+while [ "$(cut -c1 <<<"$ids" | sort -u | wc -l)" = "$(wc -l <<<"$ids")" ]; do # until two begin alike
+    code 0 repo backup -q --host more "$work/tree"
+    ids=$("$gleaner" repo list snapshots)
+done
+code 1 repo ls "$(cut -c1 <<<"$ids" | sort | uniq -d | head -1)"
+says "snapshots' ids"
+one=$(head -1 <<<"$ids")
+for verb in "snapshots --json" "stats --json" "tag --json --add found" "forget"; do
+    [ "$verb" != forget ] || one=$("$gleaner" repo snapshots --json --tag found | jq -r '.[].id')
+    # shellcheck disable=SC2086
+    code 3 repo $verb zzzz "$one"
+    says 'Ignoring "zzzz"'
+    case $verb in
+    snapshots*) [ "$(jq -r '.[].id' out)" = "$one" ] || fail "$verb: $(cat out)" ;;
+    stats*) [ "$(jq .snapshots_count out)" = 1 ] || fail "$verb: $(cat out)" ;;
+    tag*) [ "$(jq -s '.[-1].changed_snapshots' out)" = 1 ] || fail "$verb: $(cat out)" ;;
+    forget) ! "$gleaner" repo list snapshots | grep "$one" || fail "forget left the one that it knows" ;;
+    esac
+done
+before=$("$gleaner" repo list snapshots)
+code 1 repo forget zzzz yyyy
+says 'Ignoring "yyyy"'
+[ "$before" = "$("$gleaner" repo list snapshots)" ] || fail "forget of none removed one"
+all=$(wc -l <<<"$before")
+for path in "$work/tree/" "$work//tree/../tree/." tree ./tree/; do
+    code 0 repo snapshots --json --path "$path"
+    [ "$(jq length out)" = "$all" ] || fail "--path $path: $(jq length out) of $all"
+done
+code 0 repo snapshots --json --path tre
+[ "$(jq length out)" = 0 ] || fail "--path of a part of the name matches"
+fresh
+
+# ---- patterns that are none
+for pattern in '[bad' 'a/[b-]/c' 'x\' '[]' '[^]' '/a/[z'; do
+    code 1 repo find "$pattern"
+    says "invalid pattern '$pattern'"
+done
+for pattern in '[a-c]' '[^x]*' 'f\[' '[\]]' '[e-g]ile'; do code 0 repo find --json "$pattern"; done
+[ "$(jq length out)" = 4 ] || fail "find [e-g]ile: $(cat out)"
+code 0 repo find --json '' # all, as with restic
+[ "$(jq '.[0].hits > 1' out)" = true ] || fail "find '': $(cat out)"
+
+# ---- one JSON text
+code 0 repo forget --json --prune --keep-last 1 --group-by ''
+[ "$(jq -s 'length' out)" = 1 ] && [ "$(jq '.[0].remove | length' out)" = 3 ] || fail "forget --prune --json: $(cat out)"
+[ "$("$gleaner" repo list packs | wc -l)" -lt "$(find repo.whole/data -type f | wc -l)" ] || fail "nothing was pruned"
+fresh
