@@ -12,6 +12,8 @@ struct checking {
 
 static void print_finding(void *ctx, const struct check_finding *f)
 {
+    static const char *const types[] = {
+        [CHECK_HINT] = "hint", [CHECK_DAMAGE] = "error", [CHECK_HURT] = "hurt_snapshot"};
     struct checking *c = ctx;
     bool hint = f->severity == CHECK_HINT;
     c->pruning_helps |= hint;
@@ -20,30 +22,41 @@ static void print_finding(void *ctx, const struct check_finding *f)
     if (c->place.json) {
         struct buf text CLEANUP(buf_free) = {0};
         gojson_string(&text, str_of(f->text));
-        fprintf(stderr, "{\"message_type\":\"%s\",\"message\":%s}\n", hint ? "hint" : "error",
-                text.p);
+        fprintf(stderr, "{\"message_type\":\"%s\",\"message\":%s}\n", types[f->severity], text.p);
         return;
     }
     progress_clear();
     fprintf(hint ? stdout : stderr, "%s: %s\n", hint ? "hint" : "error", f->text);
 }
 
+static json_t *id_list(const struct store_id *ids, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++) {
+        char hex[STORE_ID_HEX];
+        store_id_hex(&ids[i], hex);
+        json_array_append_new(list, json_string(hex));
+    }
+    return list;
+}
+
 static void print_json(const struct check_result *r, bool hints)
 {
-    json_t *hurt = json_array();
-    for (size_t i = 0; i < r->hurt_n; i++) {
-        char hex[STORE_ID_HEX];
-        store_id_hex(&r->hurt[i], hex);
-        json_array_append_new(hurt, json_string(hex));
-    }
-    json_t *j CLEANUP_JSON = json_pack(
-        "{s:s, s:I, s:n, s:b, s:b, s:o, s:I, s:I, s:I}", "message_type", "summary", "num_errors",
-        (json_int_t)r->damages, "broken_packs", "suggest_repair_index", r->damages > 0,
-        "suggest_prune", hints, "hurt_snapshots", hurt, "snapshots", (json_int_t)r->snapshots,
-        "packs_read", (json_int_t)r->packs_read, "bytes_read", (json_int_t)r->bytes_read);
+    json_t *broken = r->broken_n ? id_list(r->broken, r->broken_n) : json_null();
+    json_t *j CLEANUP_JSON =
+        json_pack("{s:s, s:I, s:o, s:b, s:b, s:o, s:I, s:I, s:I}", "message_type", "summary",
+                  "num_errors", (json_int_t)r->damages, "broken_packs", broken,
+                  "suggest_repair_index", r->index_wrong, "suggest_prune", hints, "hurt_snapshots",
+                  id_list(r->hurt, r->hurt_n), "snapshots", (json_int_t)r->snapshots, "packs_read",
+                  (json_int_t)r->packs_read, "bytes_read", (json_int_t)r->bytes_read);
     struct buf text CLEANUP(buf_free) = {0};
     json_print(&text, j);
     puts(text.p);
+    if (r->damages)
+        fprintf(stderr,
+                "{\"message_type\":\"exit_error\",\"code\":%d,\"message\":\"the repository "
+                "contains errors\"}\n",
+                CLI_FAILED);
 }
 
 static void print_text(const struct check_result *r, bool quiet)

@@ -17,7 +17,7 @@ void check_say(struct check *c, enum check_severity severity, const char *fmt, .
     pthread_mutex_lock(&c->mutex);
     if (severity == CHECK_HINT)
         c->result.hints++;
-    else
+    else if (severity == CHECK_DAMAGE)
         c->result.damages++;
     if (c->options->finding)
         c->options->finding(c->options->ctx, &(struct check_finding){severity, text});
@@ -146,6 +146,18 @@ static int collect_hurt(struct check *c)
     return 0;
 }
 
+static void collect_broken(struct check *c)
+{
+    c->result.broken = xmalloc((c->broken.n + 1) * sizeof *c->result.broken);
+    for (size_t i = 0; i < c->broken.n; i++) {
+        bool twice = false; /* of a wrong size, and then read */
+        for (size_t j = 0; j < c->result.broken_n && !twice; j++)
+            twice = store_id_equal(&c->result.broken[j], &c->broken.p[i]);
+        if (!twice)
+            c->result.broken[c->result.broken_n++] = c->broken.p[i];
+    }
+}
+
 static int run(struct check *c, struct err *err)
 {
     if (check_small_files(c, err) < 0 || check_index(c, err) < 0 || check_packs(c, err) < 0 ||
@@ -153,6 +165,7 @@ static int run(struct check *c, struct err *err)
         return -1;
     if (c->result.damages && check_hurt(c, err) < 0)
         return -1;
+    collect_broken(c);
     return collect_hurt(c);
 }
 
@@ -171,6 +184,7 @@ int check_run(struct repository *repo, const struct check_options *options,
     vec_free(&c.snapshot_ids);
     vec_free(&c.blobs_of);
     vec_free(&c.bad);
+    vec_free(&c.broken);
     bits_free(&c.whole);
     bits_free(&c.seen);
     if (r == 0)
@@ -183,5 +197,6 @@ int check_run(struct repository *repo, const struct check_options *options,
 void check_result_free(struct check_result *r)
 {
     free(r->hurt);
+    free(r->broken);
     *r = (struct check_result){0};
 }

@@ -17,8 +17,9 @@ struct check_subset {
 int check_parse_subset(str text, struct check_subset *ret, struct err *err) must_check;
 
 enum check_severity {
-    CHECK_HINT,  /* legal, but not tidy: a pack that no index names, a mixed pack */
-    CHECK_DAMAGE /* something cannot be read back */
+    CHECK_HINT,   /* legal, but not tidy: a pack that no index names, a mixed pack */
+    CHECK_DAMAGE, /* something cannot be read back */
+    CHECK_HURT    /* a snapshot that lacks something by damage that was told before */
 };
 
 struct check_finding {
@@ -39,6 +40,9 @@ struct check_options {
 struct check_result {
     uint64_t snapshots, trees, blobs, packs, packs_read, bytes_read;
     uint64_t hints, damages;
+    bool index_wrong;        /* index files cannot be read, or say a thing twice */
+    struct store_id *broken; /* packs that are there, but not as the index says; malloc'd */
+    size_t broken_n;
     struct store_id *hurt; /* snapshots that damage touches; malloc'd */
     size_t hurt_n;
 };

@@ -269,11 +269,12 @@ static void say(struct pack_reader *r, const struct index_pack *p)
     char hex[STORE_ID_HEX];
     store_id_hex(&p->id, hex);
     if (r->bad.n > 1)
-        check_say(c, CHECK_DAMAGE, "pack %.10s: %s; %zu blobs of it cannot be read", hex, r->what,
+        check_say(c, CHECK_DAMAGE, "pack %s: %s; %zu blobs of it cannot be read", hex, r->what,
                   r->bad.n);
     else
-        check_say(c, CHECK_DAMAGE, "pack %.10s: %s", hex, r->what);
+        check_say(c, CHECK_DAMAGE, "pack %s: %s", hex, r->what);
     pthread_mutex_lock(&c->mutex);
+    *vec_add(&c->broken) = p->id;
     for (size_t i = 0; i < r->bad.n; i++)
         *vec_add(&c->bad) = r->bad.p[i];
     pthread_mutex_unlock(&c->mutex);

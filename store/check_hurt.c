@@ -53,7 +53,7 @@ static int walk_root(struct hurt_walk *w, struct check_root *root, struct err *e
     }
     store_id_hex(&root->snapshot, hex);
     root->hurt = true;
-    check_say(c, CHECK_DAMAGE, "snapshot %.8s cannot be restored whole, first at %s", hex, why.msg);
+    check_say(c, CHECK_HURT, "snapshot %.8s cannot be restored whole, first at %s", hex, why.msg);
     return 0;
 }
 

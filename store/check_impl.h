@@ -29,7 +29,8 @@ struct check {
     struct {
         uint32_t *p;
         size_t n, room;
-    } blobs_of;        /* by pack number: how many blobs the index names */
+    } blobs_of; /* by pack number: how many blobs the index names */
+    struct store_ids broken;
     struct bits whole; /* packs that are there with the right size, by number */
     struct bits seen;  /* blobs that a tree names, by ordinal; trees that were looked at */
     struct {

@@ -71,13 +71,14 @@ static int add_pack(void *ctx, const struct store_id *pack, const struct pack_bl
     uint32_t number;
     store_id_hex(pack, hex);
     if (is_mixed(blobs, n))
-        check_say(c, CHECK_HINT, "pack %.10s holds both data and trees", hex);
+        check_say(c, CHECK_HINT, "pack %s holds both data and trees", hex);
     bool known = index_find_pack(ix, pack, &number), conflict = false;
     if (known) {
+        c->result.index_wrong = true;
         conflict = !says_the_same(c, number, blobs, offsets, n);
         check_say(c, conflict ? CHECK_DAMAGE : CHECK_HINT,
-                  conflict ? "pack %.10s: index %.10s says other things of it than another index"
-                           : "pack %.10s is named by more than one index file, also by %.10s",
+                  conflict ? "pack %s: index %.10s says other things of it than another index"
+                           : "pack %s is named by more than one index file, also by %.10s",
                   hex, reading->hex);
     }
     if (index_add_pack(ix, pack, blobs, offsets, n, err) < 0)
@@ -88,9 +89,9 @@ static int add_pack(void *ctx, const struct store_id *pack, const struct pack_bl
             (void)vec_add(&c->blobs_of);
         c->blobs_of.p[number] = (uint32_t)n;
         if (!lie_in_line(blobs, offsets, n)) {
-            conflict = true;
+            conflict = c->result.index_wrong = true;
             check_say(c, CHECK_DAMAGE,
-                      "pack %.10s: the blobs that index %.10s names overlap or leave gaps", hex,
+                      "pack %s: the blobs that index %.10s names overlap or leave gaps", hex,
                       reading->hex);
         }
     }
@@ -110,7 +111,7 @@ int check_index(struct check *c, struct err *err)
         if (repository_read_index(c->repo, &ids.p[i], add_pack, &reading, &why) == 0)
             repository_know_index(c->repo, &ids.p[i]);
         else if (check_is_damage(&why))
-            check_say(c, CHECK_DAMAGE, "%s", why.msg);
+            c->result.index_wrong = true, check_say(c, CHECK_DAMAGE, "%s", why.msg);
         else
             r = -1, *err = why;
         if (r == 0)
@@ -137,15 +138,16 @@ static int see_pack(void *ctx, const struct store_id *id, uint64_t size, struct 
     store_id_hex(id, hex);
     c->result.packs++;
     if (!index_find_pack(c->repo->index, id, &number)) {
-        check_say(c, CHECK_HINT, "pack %.10s is named by no index", hex);
+        check_say(c, CHECK_HINT, "pack %s is named by no index", hex);
         return 0;
     }
     const struct index_pack *p = index_pack(c->repo->index, number);
     bits_add(&l->there, number);
-    if (p->size != size)
-        check_say(c, CHECK_DAMAGE, "pack %.10s has %llu bytes, but its blobs make %llu", hex,
+    if (p->size != size) {
+        check_say(c, CHECK_DAMAGE, "pack %s has %llu bytes, but its blobs make %llu", hex,
                   (unsigned long long)size, (unsigned long long)p->size);
-    else if (!p->conflict)
+        *vec_add(&c->broken) = *id;
+    } else if (!p->conflict)
         bits_add(&c->whole, number);
     return 0;
 }
@@ -158,7 +160,7 @@ int check_packs(struct check *c, struct err *err)
         char hex[STORE_ID_HEX];
         store_id_hex(&index_pack(c->repo->index, i)->id, hex);
         if (!bits_has(&l.there, i))
-            check_say(c, CHECK_DAMAGE, "pack %.10s is missing", hex);
+            check_say(c, CHECK_DAMAGE, "pack %s is missing", hex);
     }
     bits_free(&l.there);
     return r;
