@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "store/gojson.h"
+
 static const struct verb {
     const char *name;
     int (*run)(int argc, char **argv);
@@ -100,9 +102,31 @@ int cli_repo(int argc, char **argv)
     return CLI_USAGE;
 }
 
+/* rest:https://user:***@host/, as restic shows it. */
+static const char *without_password(struct arena *a, const char *url)
+{
+    const char *host = strstr(url, "://"), *begin = host ? host + 3 : url;
+    const char *at = memrchr(begin, '@', strcspn(begin, "/")), *colon = strchr(begin, ':');
+    return host && at && colon && colon < at
+               ? arena_printf(a, "%.*s:***%s", (int)(colon - url), url, at)
+               : url;
+}
+
+static void print_made(const struct repo_place *place, const char *id)
+{
+    struct arena *a CLEANUP(arena_free_p) = arena_new();
+    struct buf text CLEANUP(buf_free) = {0};
+    char *url CLEANUP(free_p) = NULL;
+    struct err ignored;
+    if (repo_place_url(place, &url, &ignored) == 0) /* it was opened by it */
+        gojson_string(&text, str_of(without_password(a, url)));
+    printf("{\"message_type\":\"initialized\",\"id\":\"%s\",\"repository\":%s}\n", id,
+           text.p ? text.p : "\"\"");
+}
+
 int cli_repo_init(int argc, char **argv)
 {
-    struct repo_place place = {0};
+    struct repo_place place = {.makes = true};
     const struct cli_option options[] = {REPO_PLACE_OPTIONS(&place)};
     const struct cli_usage usage = {"repo init", "",
                                     "Makes a restic repository (format version 2).", options,
@@ -119,14 +143,13 @@ int cli_repo_init(int argc, char **argv)
     gethostname(host, sizeof host - 1);
     if (repo_place_open(&place, &s.backend, &password, &err) < 0)
         return repo_fail(&s, "repo init", &err);
-    struct repository_key key = {
-        .password = password, .username = getenv("USER"), .hostname = host};
+    struct repository_key key = {.password = password, .username = repo_user(), .hostname = host};
     if (repository_init(s.backend, &key, 1, NULL, &err) < 0 ||
         repository_open(s.backend, password, NULL, &s.repo, &err) < 0)
         return repo_fail(&s, "repo init", &err);
     store_id_hex(repository_id(s.repo), id);
     if (place.json)
-        printf("{\"message_type\":\"initialized\",\"id\":\"%s\"}\n", id);
+        print_made(&place, id);
     else
         printf("repository %.10s is made. Keep its password: without it nothing can be read.\n",
                id);

@@ -18,10 +18,15 @@ enum { REPO_MISSING = 10, REPO_LOCKED = 11, REPO_WRONG_PASSWORD = 12 };
 /* Where a repository is and what opens it; the options and restic's environment. */
 struct repo_place {
     const char *url, *url_file, *password_file, *password_command, *key_hint, *ca_file;
-    const char *retry_lock;
+    const char *retry_lock, *send_limit, *fetch_limit;
     const char *compression, *pack_size; /* of verbs that write */
     bool no_lock, json, quiet, ignored;
+    const char *unused; /* the value of an option that means nothing here */
+    bool makes;         /* the repository is to be made */
 };
+
+/* What -o said; one for the process, so that no place must be freed. */
+extern struct cli_list repo_extended;
 
 #define REPO_PLACE_OPTIONS(p)                                                                      \
     {.name = "repo",                                                                               \
@@ -50,9 +55,25 @@ struct repo_place {
          .value = "FILE",                                                                          \
          .help = "PEM: the only certificates that are trusted ($RESTIC_CACERT)",                   \
          .at = &(p)->ca_file},                                                                     \
+        {.name = "option",                                                                         \
+         .letter = 'o',                                                                            \
+         .value = "KEY=VALUE...",                                                                  \
+         .help = "s3.region=REGION, s3.bucket-lookup=auto|dns|path",                               \
+         .at = &repo_extended},                                                                    \
+        {.name = "limit-upload",                                                                   \
+         .value = "KIB",                                                                           \
+         .help = "of each second, to rest: and s3:",                                               \
+         .at = &(p)->send_limit},                                                                  \
+        {.name = "limit-download",                                                                 \
+         .value = "KIB",                                                                           \
+         .help = "of each second, from rest: and s3:",                                             \
+         .at = &(p)->fetch_limit},                                                                 \
         {.name = "json", .help = "print JSON, as restic does", .at = &(p)->json},                  \
         {.name = "quiet", .letter = 'q', .help = "print only results", .at = &(p)->quiet},         \
         {.name = "verbose", .letter = 'v', .at = &(p)->ignored},                                   \
+        {.name = "cache-dir", .value = "DIR", .at = &(p)->unused},                                 \
+        {.name = "cleanup-cache", .at = &(p)->ignored},                                            \
+        {.name = "no-extra-verify", .at = &(p)->ignored},                                          \
     {                                                                                              \
         .name = "no-cache", .at = &(p)->ignored                                                    \
     }
@@ -93,15 +114,18 @@ struct repo_session {
     atomic_bool ending, interrupted;
 };
 
-/* The place's backend and password (malloc'd). INVALID says which option or variable is missing. */
+/* The place's URL; its backend and password (malloc'd). INVALID says which option or variable is
+ * missing. */
+int repo_place_url(const struct repo_place *place, char **ret, struct err *err) must_check;
 int repo_place_open(const struct repo_place *place, struct backend **ret, char **ret_password,
                     struct err *err) must_check;
 void repo_password_free(char **password); /* wipes; fit for CLEANUP */
 
-/* The password in a file; one that is asked for at the terminal (or is in the environment's
- * variable, unless it is NULL). Malloc'd. */
+/* The password in a file; one that is asked for at the terminal, a new one twice; or the next line
+ * of a stdin that is no terminal. Malloc'd. */
 int repo_password_file(const char *path, char **ret, struct err *err) must_check;
 int repo_password_ask(const char *prompt, char **ret, struct err *err) must_check;
+int repo_password_ask_new(const char *prompt, char **ret, struct err *err) must_check;
 
 /* Opens it. The session must not move afterwards, and is closed also after a failure. */
 int repo_open(struct repo_session *s, const struct repo_place *place, enum repo_use use,
@@ -111,6 +135,9 @@ void repo_close(struct repo_session *s); /* releases the lock; fit for CLEANUP *
 /* After a failure of a function of the store that locks for itself: waits a while and gives true if
  * another's lock was in the way and --retry-lock allows for it. */
 bool repo_wait_for_lock(struct repo_session *s, const struct err *err);
+
+/* $USER, or else the name of the account; NULL if it has none. */
+const char *repo_user(void);
 
 /* As cli_fail, with restic's exit codes where opening failed, and in JSON if that was asked for. */
 int repo_fail(const struct repo_session *s, const char *verb, const struct err *err);

@@ -52,22 +52,10 @@ static int list_keys(struct key_command *c)
     return unreadable ? CLI_PARTIAL : CLI_OK;
 }
 
-/* A new password: from a file, or typed twice. */
 static int new_password(const struct key_command *c, char **ret, struct err *err)
 {
-    char *again CLEANUP(repo_password_free) = NULL;
-    if (c->new_password_file)
-        return repo_password_file(c->new_password_file, ret, err);
-    if (!isatty(STDIN_FILENO))
-        return err_set(err, ERR_INVALID, "give --new-password-file");
-    if (repo_password_ask("new password", ret, err) < 0 ||
-        repo_password_ask("new password again", &again, err) < 0)
-        return -1;
-    if (!streq(*ret, again)) {
-        repo_password_free(ret);
-        return err_set(err, ERR_INVALID, "the two passwords differ");
-    }
-    return 0;
+    return c->new_password_file ? repo_password_file(c->new_password_file, ret, err)
+                                : repo_password_ask_new("new password", ret, err);
 }
 
 static int add_key(struct key_command *c, bool replace)
@@ -84,7 +72,7 @@ static int add_key(struct key_command *c, bool replace)
         repo_open(&s, &c->place, replace ? REPO_WRITE_EXCLUSIVE : REPO_WRITE, &err) < 0)
         return repo_fail(&s, verb, &err);
     struct repository_key key = {.password = password,
-                                 .username = c->user ? c->user : getenv("USER"),
+                                 .username = c->user ? c->user : repo_user(),
                                  .hostname = c->host ? c->host : host};
     if ((replace ? key_replace(s.repo, &key, &id, &err)
                  : repository_add_key(s.repo, &key, &id, &err)) < 0)

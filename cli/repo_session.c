@@ -1,5 +1,6 @@
 /* Finding a repository, opening it, locking it. */
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +11,16 @@
 #include "cli/repo.h"
 #include "core/clock.h"
 #include "core/proc.h"
+#include "store/backend_s3.h"
 #include "store/limits.h"
 
 enum { SECRET_FILE_MAX = 64 << 10, CA_FILE_MAX = 1 << 20, COMMAND_SECONDS = 300 };
 /* restic: cmd/restic/lock.go. */
 enum { RETRY_FIRST_MS = 5000, RETRY_MOST_MS = 60000, MIB = 1 << 20, PACK_MIB_MAX = 128 };
-enum { SIGNAL_EXIT = 128 };
+enum { KIB = 1 << 10, LIMIT_MAX = 1 << 30 };
+enum { SIGNAL_EXIT = 128, PASSWORD_TRIES = 3 };
+
+#define PASSWORD_PROMPT "password of the repository"
 
 /* ---- passwords ---- */
 
@@ -64,27 +69,74 @@ int repo_password_file(const char *path, char **ret, struct err *err)
     return take_password(&text, path, ret, err);
 }
 
+/* A terminal whose echo is off, as it was before. */
+static struct termios shown;
+
+/* Ctrl-C at the question must not leave a shell that shows nothing. */
+static void show_again(int number)
+{
+    tcsetattr(STDIN_FILENO, TCSANOW, &shown);
+    raise(number); /* SA_RESETHAND: this one ends the process */
+}
+
+static void on_ending_signals(void (*handler)(int number), struct sigaction before[])
+{
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        struct sigaction action = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND};
+        if (!handler)
+            sigaction(numbers[i], &before[i], NULL);
+        else if (sigaction(numbers[i], NULL, &before[i]) == 0 && before[i].sa_handler != SIG_IGN)
+            sigaction(numbers[i], &action, NULL);
+    }
+}
+
+static ssize_t read_hidden(const char *prompt, char **line, size_t *room)
+{
+    struct sigaction before[4];
+    struct termios silent = shown;
+    silent.c_lflag &= ~(tcflag_t)ECHO;
+    on_ending_signals(show_again, before);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
+    fprintf(stderr, "%s: ", prompt);
+    ssize_t n = getline(line, room, stdin);
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+    on_ending_signals(NULL, before);
+    fputc('\n', stderr);
+    return n;
+}
+
 int repo_password_ask(const char *prompt, char **ret, struct err *err)
 {
-    struct termios before, silent;
-    char line[4096];
-    if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &before) < 0)
-        return err_set(err, ERR_INVALID,
-                       "no password: give --password-file, RESTIC_PASSWORD_FILE, RESTIC_PASSWORD "
-                       "or RESTIC_PASSWORD_COMMAND");
-    silent = before;
-    silent.c_lflag &= ~(tcflag_t)ECHO;
-    fprintf(stderr, "%s: ", prompt);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent);
-    bool got = fgets(line, sizeof line, stdin) != NULL;
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-    fputc('\n', stderr);
-    if (got)
+    char *line = NULL;
+    size_t room = 0;
+    bool terminal = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &shown) == 0;
+    ssize_t n = terminal ? read_hidden(prompt, &line, &room) : getline(&line, &room, stdin);
+    if (n > 0)
         line[strcspn(line, "\r\n")] = '\0';
-    if (got && *line)
+    if (n > 0 && *line)
         *ret = xstrdup(line);
-    explicit_bzero(line, sizeof line);
-    return *ret ? 0 : err_set(err, ERR_INVALID, "no password was given");
+    if (line)
+        explicit_bzero(line, room);
+    free(line);
+    return *ret ? 0
+                : err_set(err, ERR_INVALID,
+                          terminal ? "no password was given"
+                                   : "no password: give --password-file, RESTIC_PASSWORD_FILE, "
+                                     "RESTIC_PASSWORD or RESTIC_PASSWORD_COMMAND");
+}
+
+int repo_password_ask_new(const char *prompt, char **ret, struct err *err)
+{
+    char *again CLEANUP(repo_password_free) = NULL;
+    if (repo_password_ask(prompt, ret, err) < 0)
+        return -1;
+    if (!isatty(STDIN_FILENO))
+        return 0;
+    if (repo_password_ask("the same again", &again, err) == 0 && streq(*ret, again))
+        return 0;
+    repo_password_free(ret);
+    return again ? err_set(err, ERR_INVALID, "the two passwords differ") : -1;
 }
 
 /* The words of a command: blanks part them, quotes and backslashes keep them together. */
@@ -144,6 +196,14 @@ static const char *or_env(const char *option, const char *variable)
     return v && *v ? v : NULL;
 }
 
+/* A person types it, and may have typed another. */
+static bool is_typed(const struct repo_place *place)
+{
+    return isatty(STDIN_FILENO) && !or_env(place->password_file, "RESTIC_PASSWORD_FILE") &&
+           !or_env(place->password_command, "RESTIC_PASSWORD_COMMAND") &&
+           !or_env(NULL, "RESTIC_PASSWORD");
+}
+
 static int find_password(const struct repo_place *place, char **ret, struct err *err)
 {
     const char *file = or_env(place->password_file, "RESTIC_PASSWORD_FILE");
@@ -155,15 +215,17 @@ static int find_password(const struct repo_place *place, char **ret, struct err 
         return run_command(command, ret, err);
     if (file)
         return repo_password_file(file, ret, err);
+    if (!password && place->makes)
+        return repo_password_ask_new("password of the new repository", ret, err);
     if (!password)
-        return repo_password_ask("password of the repository", ret, err);
+        return repo_password_ask(PASSWORD_PROMPT, ret, err);
     *ret = xstrdup(password);
     return 0;
 }
 
 /* ---- places ---- */
 
-static int find_url(const struct repo_place *place, char **ret, struct err *err)
+int repo_place_url(const struct repo_place *place, char **ret, struct err *err)
 {
     const char *url = or_env(place->url, "RESTIC_REPOSITORY");
     const char *file = or_env(place->url_file, "RESTIC_REPOSITORY_FILE");
@@ -183,6 +245,60 @@ static int find_url(const struct repo_place *place, char **ret, struct err *err)
     return 0;
 }
 
+struct cli_list repo_extended;
+
+/* KiB in a second to bytes. */
+static int parse_limit(const char *option, const char *text, uint64_t *ret, struct err *err)
+{
+    if (text && (!str_u64(str_of(text), ret) || *ret > LIMIT_MAX))
+        return err_set(err, ERR_INVALID, "%s %s: give KiB, such as 500", option, text);
+    *ret *= KIB;
+    return 0;
+}
+
+/* How many connections there may be is nothing that we let anybody choose, and no error. */
+static int parse_extended(struct backend_s3_options *s3, struct err *err)
+{
+    static const struct {
+        const char *word;
+        enum s3_lookup lookup;
+    } lookups[] = {{"auto", S3_LOOKUP_AUTO}, {"path", S3_LOOKUP_PATH}, {"dns", S3_LOOKUP_HOST}};
+    for (size_t i = 0; i < repo_extended.n; i++) {
+        str value = str_of(repo_extended.p[i]), key = str_trim(str_cut(&value, '='));
+        size_t at = 0;
+        if (str_is(key, "s3.region"))
+            s3->region = value.p;
+        else if (str_is(key, "s3.bucket-lookup"))
+            while (at < ARRAY_LEN(lookups) && !str_is(value, lookups[at].word))
+                at++;
+        else if (!str_ends(key, ".connections"))
+            at = ARRAY_LEN(lookups);
+        if (!value.p || at == ARRAY_LEN(lookups))
+            return err_set(
+                err, ERR_INVALID,
+                "-o %s: s3.region=REGION and s3.bucket-lookup=auto, dns or path are known",
+                repo_extended.p[i]);
+        if (str_is(key, "s3.bucket-lookup"))
+            s3->lookup = lookups[at].lookup;
+    }
+    return 0;
+}
+
+static int open_backend(const struct repo_place *place, const char *url, const char *ca,
+                        struct backend **ret, struct err *err)
+{
+    struct backend_rest_options rest = {.ca_pem = ca};
+    struct backend_s3_options s3 = {.ca_pem = ca};
+    if (parse_extended(&s3, err) < 0 ||
+        parse_limit("--limit-upload", place->send_limit, &rest.send_per_second, err) < 0 ||
+        parse_limit("--limit-download", place->fetch_limit, &rest.fetch_per_second, err) < 0)
+        return -1;
+    s3.send_per_second = rest.send_per_second;
+    s3.fetch_per_second = rest.fetch_per_second;
+    return str_starts(str_of(url), "s3:") ? backend_open_s3_url(url + strlen("s3:"), &s3, ret, err)
+                                          : backend_open_url(url, &rest, ret, err);
+}
+
 static void free_text(char **text)
 {
     free(*text);
@@ -196,11 +312,10 @@ int repo_place_open(const struct repo_place *place, struct backend **ret, char *
     const char *ca_file = or_env(place->ca_file, "RESTIC_CACERT");
     if (place->quiet || place->json)
         progress_quiet();
-    if (find_url(place, &url, err) < 0 || find_password(place, &password, err) < 0 ||
+    if (repo_place_url(place, &url, err) < 0 || find_password(place, &password, err) < 0 ||
         (ca_file && read_file(ca_file, CA_FILE_MAX, &ca, err) < 0))
         return -1;
-    struct backend_rest_options rest = {.ca_pem = ca.p};
-    if (backend_open_url(url, &rest, ret, err) < 0)
+    if (open_backend(place, url, ca.p, ret, err) < 0)
         return -1;
     *ret_password = TAKE(password);
     return 0;
@@ -268,22 +383,38 @@ static int open_repository(struct repo_session *s, const struct repo_place *plac
         return -1;
     if (hint && find_key(s->backend, hint, &key))
         options.key_hint = &key;
-    if (repository_open(s->backend, password, &options, &s->repo, err) == 0)
-        return 0;
-    if (err->kind == ERR_NOT_FOUND)
-        s->code = REPO_MISSING;
-    /* Of S3 too the credentials may be wrong; that is not the password. */
-    if (err->kind == ERR_UNAUTHORIZED && strstr(err->msg, "wrong password"))
-        s->code = REPO_WRONG_PASSWORD;
-    return -1;
+    for (int tries = is_typed(place) ? PASSWORD_TRIES : 1;; tries--) {
+        if (repository_open(s->backend, password, &options, &s->repo, err) == 0)
+            return 0;
+        if (err->kind == ERR_NOT_FOUND)
+            s->code = REPO_MISSING;
+        /* Of S3 too the credentials may be wrong; that is not the password. */
+        if (err->kind == ERR_UNAUTHORIZED && strstr(err->msg, "wrong password"))
+            s->code = REPO_WRONG_PASSWORD;
+        if (s->code != REPO_WRONG_PASSWORD || tries == 1)
+            return -1;
+        fprintf(stderr, "%s\n", err->msg);
+        repo_password_free(&password);
+        if (repo_password_ask(PASSWORD_PROMPT, &password, err) < 0)
+            return -1;
+    }
 }
 
 /* ---- the lock ---- */
 
+const char *repo_user(void)
+{
+    const char *name = getenv("USER");
+    if (name && *name)
+        return name;
+    const struct passwd *account = getpwuid(getuid());
+    return account ? account->pw_name : NULL;
+}
+
 struct lock_options repo_lock_options(struct repo_session *s)
 {
     gethostname(s->host, sizeof s->host - 1);
-    return (struct lock_options){.hostname = s->host, .username = getenv("USER")};
+    return (struct lock_options){.hostname = s->host, .username = repo_user()};
 }
 
 static void add_unless_ignored(sigset_t *set, int number)

@@ -134,8 +134,10 @@ struct backend_rest_options {
     const char *password; /* a fixed Basic password, or NULL */
     const char *token_file; /* read again for each request: a bearer token, or the Basic password of
                                `user`; NULL: none */
-    unsigned timeout_seconds; /* for a request without progress; 0: 60 */
-    unsigned retry_seconds;   /* 0: 60; a first try is always made */
+    unsigned timeout_seconds;  /* for a request without progress; 0: 60 */
+    unsigned retry_seconds;    /* 0: 60; a first try is always made */
+    uint64_t send_per_second;  /* bytes of all requests together; 0: no limit */
+    uint64_t fetch_per_second; /* likewise, of answers */
 };
 int backend_open_rest(const struct backend_rest_options *options, struct backend **ret_backend,
                       struct err *err) must_check;

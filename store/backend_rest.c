@@ -191,7 +191,9 @@ int backend_open_rest(const struct backend_rest_options *options, struct backend
                              .password = options->password,
                              .token_file = options->token_file,
                              .timeout_seconds = options->timeout_seconds,
-                             .retry_seconds = options->retry_seconds};
+                             .retry_seconds = options->retry_seconds,
+                             .send_per_second = options->send_per_second,
+                             .fetch_per_second = options->fetch_per_second};
     struct http *http;
     if (http_new(&o, &http, err) < 0)
         return -1;
