@@ -221,11 +221,19 @@ int cli_repo_backup(int argc, char **argv)
     gethostname(machine, sizeof machine - 1);
     w.snapshot = (struct snapshot){.time = now(),
                                    .hostname = host && *host ? host : machine,
-                                   .username = getenv("USER"),
+                                   .username = repo_user(),
                                    .uid = getuid(),
                                    .gid = getgid()};
     w.snapshot.tags = repo_split_tags(a, &c.tags, &w.snapshot.tags_n);
-    w.snapshot.summary.backup_start = w.snapshot.time;
+    w.snapshot.summary = (struct snapshot_summary){.backup_start = w.snapshot.time,
+                                                   .files_new = SNAPSHOT_UNCOUNTED,
+                                                   .files_changed = SNAPSHOT_UNCOUNTED,
+                                                   .dirs_new = SNAPSHOT_UNCOUNTED,
+                                                   .dirs_changed = SNAPSHOT_UNCOUNTED,
+                                                   .dirs_unmodified = SNAPSHOT_UNCOUNTED,
+                                                   .data_blobs = SNAPSHOT_UNCOUNTED,
+                                                   .tree_blobs = SNAPSHOT_UNCOUNTED,
+                                                   .data_added_packed = SNAPSHOT_UNCOUNTED};
     if (c.time && !repo_parse_time(c.time, &w.snapshot.time))
         return cli_usage_error(&usage, "--time %s: give it as 2026-01-02 15:04:05", c.time);
     return backup(&c, &w, argv + first, (size_t)(argc - first));

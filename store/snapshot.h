@@ -9,6 +9,8 @@
 
 #include <time.h>
 
+#define SNAPSHOT_UNCOUNTED UINT64_MAX /* a count that is not known, and not written */
+
 struct snapshot_summary {
     struct timespec backup_start, backup_end;
     uint64_t files_new, files_changed, files_unmodified;

@@ -68,7 +68,8 @@ static void add_summary(struct buf *out, const struct snapshot_summary *s)
     for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
         uint64_t v;
         memcpy(&v, (const char *)s + counts[i].offset, sizeof v);
-        buf_printf(out, ",\"%s\":%llu", counts[i].key, (unsigned long long)v);
+        if (v != SNAPSHOT_UNCOUNTED)
+            buf_printf(out, ",\"%s\":%llu", counts[i].key, (unsigned long long)v);
     }
     buf_putc(out, '}');
 }
@@ -211,6 +212,9 @@ static int read_summary(struct parse *p)
     int null = json_in_null(&p->in);
     if (null)
         return MIN(null, 0);
+    static const uint64_t none = SNAPSHOT_UNCOUNTED;
+    for (size_t i = 0; i < ARRAY_LEN(counts); i++)
+        memcpy((char *)&p->s.summary + counts[i].offset, &none, sizeof none);
     int r = json_in_members(&p->in, read_summary_member, p);
     p->s.has_summary = r == 0;
     return r;

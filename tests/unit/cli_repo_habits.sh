@@ -168,3 +168,105 @@ code 0 repo forget --json --prune --keep-last 1 --group-by ''
 [ "$(jq -s 'length' out)" = 1 ] && [ "$(jq '.[0].remove | length' out)" = 3 ] || fail "forget --prune --json: $(cat out)"
 [ "$("$gleaner" repo list packs | wc -l)" -lt "$(find repo.whole/data -type f | wc -l)" ] || fail "nothing was pruned"
 fresh
+
+# ---- passwords: typed, twice if new, again if wrong, and never with the echo left off; or piped
+unset RESTIC_PASSWORD_FILE
+cat >talk.py <<'PY'
+"""talk.py CODE ANSWERS COMMAND...: on a terminal of its own, one answer (of a,b,c) to each question."""
+import fcntl, os, re, subprocess, sys, termios
+code, answers, command = int(sys.argv[1]), sys.argv[2].split(","), sys.argv[3:]
+master, slave = os.openpty()
+def begin():
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+def echoes():
+    return bool(termios.tcgetattr(slave)[3] & termios.ECHO)
+child = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, preexec_fn=begin)
+said = b""
+for answer in answers:
+    question = b""
+    while not re.search(rb"(of the( new)? repository|new password|again): $", question):
+        question += os.read(master, 1)
+    said += question
+    assert not echoes(), "the password would be shown"
+    os.write(master, answer.replace("^C", "\x03").encode() + (b"" if "^C" in answer else b"\n"))
+is_code = child.wait()
+assert echoes(), "the echo is left off: " + said.decode()
+os.close(slave)
+try:
+    while True:
+        said += os.read(master, 4096)
+except OSError: # all is read, and nobody writes any more
+    pass
+print(said.decode())
+assert is_code == code, "exit code %d, not %d: %s" % (is_code, code, said.decode())
+PY
+talk() { python3 talk.py "$@" >talked 2>&1 || fail "talk $*: $(cat talked)"; }
+right=$(cat password)
+talk 0 "wrong,$right" "$gleaner" repo snapshots
+talk 12 "wrong,worse,worst" "$gleaner" repo snapshots
+talk -2 "^C" "$gleaner" repo snapshots
+talk 1 "one,another" "$gleaner" repo init -r "$work/typed"
+grep -q "the two passwords differ" talked || fail "init: $(cat talked)"
+[ ! -e typed ] || fail "init made a repository with a password that was mistyped"
+talk 0 "one,one" "$gleaner" repo init -r "$work/typed"
+talk 1 "next,other" "$gleaner" repo key passwd -p password
+echo "$right" >with-newline
+code 0 repo snapshots --json <with-newline
+[ "$(jq length out)" = 4 ] || fail "a password from a pipe: $(cat out)"
+code 12 repo snapshots <<<wrong
+code 1 repo snapshots </dev/null
+says RESTIC_PASSWORD_FILE
+code 0 repo snapshots -r "$work/typed" <<<one
+export RESTIC_PASSWORD_FILE=$work/password
+
+# ---- options that mean nothing here, those of S3, limits
+code 0 repo snapshots --cache-dir "$work/cache" --cleanup-cache --no-cache --no-extra-verify --limit-upload 500 --limit-download 500 -o local.connections=2
+code 1 repo snapshots --limit-upload fast
+says "--limit-upload fast"
+code 1 repo snapshots --limit-download -1
+says "--limit-download -1"
+for wrong in s3.list=x s3.bucket-lookup=host s3.region sftp.command=x; do
+    code 1 repo snapshots -o $wrong
+    says "-o $wrong:"
+done
+cat >nothing.py <<'PY'
+"""An S3 server that has nothing: notes what it is asked, and for whom."""
+import http.server
+class Nothing(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        with open("asked", "a") as f:
+            print(self.headers["Host"].split(":")[0], self.path.split("?")[0], self.headers["Authorization"], file=f)
+        self.send_error(404)
+    do_HEAD = do_GET
+    def log_message(self, *args):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Nothing)
+print(server.server_port, flush=True)
+server.serve_forever()
+PY
+mkfifo port
+python3 nothing.py >port &
+server=$!
+trap 'kill $server; rm -rf "$work"' EXIT
+read -r port <port
+export AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY=secret
+code 10 repo snapshots -r "s3:http://localhost:$port/bucket/below" -o s3.region=eu-nowhere-1
+grep -q '^localhost /bucket/below/config .*/eu-nowhere-1/s3/' asked || fail "s3.region: $(cat asked)"
+: >asked
+code 10 repo -o s3.bucket-lookup=dns -r "s3:http://localhost:$port/bucket/below" snapshots
+grep -q '^bucket.localhost /below/config ' asked || fail "s3.bucket-lookup: $(cat asked)"
+
+# ---- what init and backup write and print
+code 0 repo init --json -r "local:$work/printed"
+[ "$(jq -r .repository out)" = "local:$work/printed" ] || fail "init --json: $(cat out)"
+is=0
+env -u USER "$gleaner" repo backup -q --host nobody "$work/tree" || is=$?
+[ $is -eq 0 ] || fail "backup without \$USER: exit code $is"
+code 0 repo snapshots --json --host nobody
+[ "$(jq -r '.[0].username' out)" = "$(id -un)" ] || fail "backup without \$USER: $(cat out)"
+[ "$(jq -c '.[0].summary | keys - ["backup_start", "backup_end"]' out)" = \
+    '["data_added","files_unmodified","total_bytes_processed","total_files_processed"]' ] || fail "the summary has what was not counted: $(cat out)"
+id=$(jq -r '.[0].id' out)
+[ "$(restic cat snapshot "$id" 2>/dev/null | jq -c '.summary | has("files_new")')" = false ] || fail "a count of nothing is stored"
+echo "cli_repo_habits: restic's habits at the command line are kept"
