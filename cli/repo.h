@@ -60,6 +60,14 @@ extern struct cli_list repo_extended;
          .value = "KEY=VALUE...",                                                                  \
          .help = "s3.region=REGION, s3.bucket-lookup=auto|dns|path",                               \
          .at = &repo_extended},                                                                    \
+        {.name = "compression",                                                                    \
+         .value = "MODE",                                                                          \
+         .help = "of what is written: auto or max ($RESTIC_COMPRESSION)",                          \
+         .at = &(p)->compression},                                                                 \
+        {.name = "pack-size",                                                                      \
+         .value = "MIB",                                                                           \
+         .help = "of packs that are written, 4 to 128 ($RESTIC_PACK_SIZE)",                        \
+         .at = &(p)->pack_size},                                                                   \
         {.name = "limit-upload",                                                                   \
          .value = "KIB",                                                                           \
          .help = "of each second, to rest: and s3:",                                               \

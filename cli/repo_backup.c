@@ -201,8 +201,6 @@ int cli_repo_backup(int argc, char **argv)
         {"tag", 0, "TAG[,TAG]...", "kept with the snapshot", &c.tags},
         {"host", 'H', "HOST", "noted in the snapshot ($RESTIC_HOST, or this machine's)", &c.host},
         {"time", 0, "TIME", "of the snapshot, such as '2026-01-02 15:04:05' (now)", &c.time},
-        {"compression", 0, "MODE", "auto or max ($RESTIC_COMPRESSION)", &c.place.compression},
-        {"pack-size", 0, "MIB", "of packs, 4 to 128 ($RESTIC_PACK_SIZE)", &c.place.pack_size},
         REPO_OPTIONS(&c.place)};
     const struct cli_usage usage = {"repo backup", "DIRECTORY...",
                                     "Saves directories as one snapshot and reads it back. What "

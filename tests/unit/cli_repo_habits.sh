@@ -62,6 +62,8 @@ code 0 repo -r "$work/repo" -p"$work/password" snapshots --json --latest 1
 code 0 repo --repo="$work/repo" --verbose --password-file "$work/password" ls latest "$work/tree"
 prints "$work/tree/file"
 export RESTIC_REPOSITORY=$work/repo RESTIC_PASSWORD_FILE=$work/password
+code 0 repo --compression max --pack-size 8 backup -q --host packed "$work/tree"
+code 0 repo forget -q --host packed --unsafe-allow-remove-all
 code 0 repo snapshots --json=true --verbose=2 -vv
 jq -e length out >/dev/null || fail "--json=true: $(cat out)"
 code 0 repo snapshots --json=false
