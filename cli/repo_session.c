@@ -384,6 +384,7 @@ static int open_repository(struct repo_session *s, const struct repo_place *plac
     if (hint && find_key(s->backend, hint, &key))
         options.key_hint = &key;
     for (int tries = is_typed(place) ? PASSWORD_TRIES : 1;; tries--) {
+        s->code = 0; /* of the try before */
         if (repository_open(s->backend, password, &options, &s->repo, err) == 0)
             return 0;
         if (err->kind == ERR_NOT_FOUND)

@@ -206,6 +206,7 @@ PY
 talk() { python3 talk.py "$@" >talked 2>&1 || fail "talk $*: $(cat talked)"; }
 right=$(cat password)
 talk 0 "wrong,$right" "$gleaner" repo snapshots
+talk 1 "wrong,$right" "$gleaner" repo ls nothing # not 12: it was opened
 talk 12 "wrong,worse,worst" "$gleaner" repo snapshots
 talk -2 "^C" "$gleaner" repo snapshots
 talk 1 "one,another" "$gleaner" repo init -r "$work/typed"
