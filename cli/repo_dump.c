@@ -9,19 +9,24 @@
 #include <unistd.h>
 
 #include "cli/repo.h"
+#include "store/gojson.h"
 #include "store/stream.h"
 
 struct dumping {
     struct repository *repo;
     const char *folder; /* "" or "a/b": what the archive's names begin with */
     struct archive *archive;
+    bool zip, in_file; /* in_file: not all of its content is written */
     int fd;
 };
 
+/* What was not closed has failed, and must not be given an end. */
 static void archive_free_p(struct archive **a)
 {
-    if (*a)
-        archive_write_free(*a);
+    if (!*a)
+        return;
+    archive_write_fail(*a);
+    archive_write_free(*a);
 }
 
 static void entry_free_p(struct archive_entry **e)
@@ -93,40 +98,83 @@ static void fill_entry(struct arena *a, struct archive_entry *e, const char *pat
                                       node->xattrs[i].value.p, node->xattrs[i].value.n);
 }
 
+/* No archive has sockets, and a zip has nothing but files, directories and symlinks. */
+static bool is_archived(const struct dumping *d, const struct node *node)
+{
+    if (d->zip)
+        return node->type == NODE_FILE || node->type == NODE_DIR || node->type == NODE_SYMLINK;
+    return node->type != NODE_SOCKET && node->type != NODE_OTHER;
+}
+
+/* A name in a zip is said to be UTF-8 where the locale is: only those that are. */
+static void set_names(const struct dumping *d, const char *name)
+{
+    if (d->zip)
+        setlocale(LC_CTYPE, gojson_utf8(str_of(name)) ? "C.UTF-8" : "C");
+}
+
 static int add_entry(void *ctx, const char *path, const struct node *node, struct err *err)
 {
     struct dumping *d = ctx;
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct archive_entry *e CLEANUP(entry_free_p) = archive_entry_new();
-    if (node->type == NODE_SOCKET || node->type == NODE_OTHER) /* no archive has these */
+    if (!is_archived(d, node)) {
+        fprintf(stderr, "%s: left out: a %s has no place in a %s archive\n", path,
+                node_type_name(node->type), d->zip ? "zip" : "tar");
         return TREE_WALK_ON;
-    fill_entry(a, e, arena_printf(a, "%s%s", d->folder, *d->folder ? path : path + 1), node);
+    }
+    const char *name = arena_printf(a, "%s%s", d->folder, *d->folder ? path : path + 1);
+    set_names(d, name);
+    fill_entry(a, e, name, node);
     if (archive_write_header(d->archive, e) < ARCHIVE_WARN)
         return archive_err(d, path, err);
+    d->in_file = true;
     if (node->type == NODE_FILE &&
         stream_load(d->repo, node->content, node->content_n, write_data, d, err) < 0)
         return err_wrap(err, "%s", path);
+    d->in_file = false;
     return TREE_WALK_ON;
 }
 
-static int dump_folder(struct dumping *d, const struct store_id *tree, const char *format,
-                       struct err *err)
+/* A tar that ends after an entry is whole for tar, also without its end mark. This one ends in a
+ * header for all that follows ('g'), of which no file is made. */
+static void tear(struct dumping *d)
+{
+    char header[512] = "torn";
+    struct err ignored;
+    unsigned sum = 0;
+    snprintf(header + 124, 12, "%011zo", sizeof header);
+    memset(header + 148, ' ', 8); /* the sum, while it is made */
+    header[156] = 'g';
+    memcpy(header + 257, "ustar\00000", 8);
+    for (size_t i = 0; i < sizeof header; i++)
+        sum += (unsigned char)header[i];
+    snprintf(header + 148, 8, "%06o", sum);
+    if (archive_write_finish_entry(d->archive) == ARCHIVE_OK)
+        (void)write_fd(d, header, sizeof header, &ignored);
+}
+
+static int dump_folder(struct dumping *d, const struct store_id *tree, struct err *err)
 {
     struct archive *archive CLEANUP(archive_free_p) = archive_write_new();
     const struct tree_visitor visitor = {.node = add_entry, .ctx = d};
     d->archive = archive;
     setlocale(LC_CTYPE, "C.UTF-8"); /* names are bytes that are UTF-8, mostly */
-    int r = streq(format, "zip") ? archive_write_set_format_zip(archive)
-                                 : archive_write_set_format_pax(archive);
-    if (r != ARCHIVE_OK || archive_write_open_fd(archive, d->fd) != ARCHIVE_OK)
+    int r = d->zip ? archive_write_set_format_zip(archive) : archive_write_set_format_pax(archive);
+    /* Nothing is held back: after a failure the output ends where writing ended. */
+    if (r != ARCHIVE_OK || archive_write_set_bytes_per_block(archive, 0) != ARCHIVE_OK ||
+        archive_write_open_fd(archive, d->fd) != ARCHIVE_OK)
         return archive_err(d, "archive", err);
-    if (tree_walk(d->repo, tree, &visitor, err) < 0)
+    if (tree_walk(d->repo, tree, &visitor, err) < 0) {
+        if (!d->zip && !d->in_file)
+            tear(d);
         return -1;
+    }
     return archive_write_close(archive) == ARCHIVE_OK ? 0 : archive_err(d, "archive", err);
 }
 
-static int dump(struct dumping *d, const struct store_id *tree, const char *path,
-                const char *format, struct arena *a, struct err *err)
+static int dump(struct dumping *d, const struct store_id *tree, const char *path, struct arena *a,
+                struct err *err)
 {
     struct node node;
     struct store_id below = *tree;
@@ -144,7 +192,7 @@ static int dump(struct dumping *d, const struct store_id *tree, const char *path
     for (size_t n = strlen(folder); n > 0 && folder[n - 1] == '/'; n--)
         folder[n - 1] = '\0';
     d->folder = folder;
-    return dump_folder(d, &below, format, err);
+    return dump_folder(d, &below, err);
 }
 
 int cli_repo_dump(int argc, char **argv)
@@ -170,7 +218,7 @@ int cli_repo_dump(int argc, char **argv)
         return cli_usage_error(&usage, "--archive %s: tar and zip are known", format);
     struct arena *a CLEANUP(arena_free_p) = arena_new();
     struct repo_session s CLEANUP(repo_close) = {0};
-    struct dumping d = {.fd = STDOUT_FILENO};
+    struct dumping d = {.fd = STDOUT_FILENO, .zip = streq(format, "zip")};
     struct snapshot snapshot;
     struct store_id tree;
     struct err err;
@@ -186,6 +234,6 @@ int cli_repo_dump(int argc, char **argv)
             return repo_fail(&s, "repo dump", &err);
         }
     }
-    return dump(&d, &tree, argv[first + 1], format, a, &err) < 0 ? repo_fail(&s, "repo dump", &err)
-                                                                 : CLI_OK;
+    return dump(&d, &tree, argv[first + 1], a, &err) < 0 ? repo_fail(&s, "repo dump", &err)
+                                                         : CLI_OK;
 }
