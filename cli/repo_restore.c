@@ -8,23 +8,69 @@
 #include "cli/pattern.h"
 #include "cli/repo.h"
 #include "mover/extract.h"
+#include "store/gojson.h"
 
 struct restoring {
     struct repo_place place;
     struct repo_filter filter;
     struct cli_list include, exclude, iinclude, iexclude;
     struct patterns included, excluded;
+    bool includes; /* only what matches; no pattern that says anything: nothing */
     const char *target;
     bool remove_others;
+    uint64_t bytes;       /* that there are, 0: not known */
+    pthread_mutex_t lock; /* of what is printed */
+    atomic_ullong unowned;
 };
 
-static void add_patterns(struct patterns *to, const struct cli_list *from, bool fold)
+/* Past one character that may be escaped, or NULL. */
+static const char *past_char(const char *p)
+{
+    p += *p == '\\';
+    return *p && *p != '/' ? p + 1 : NULL;
+}
+
+/* Past a "[...]", or NULL. */
+static const char *past_class(const char *p)
+{
+    p += p[1] == '^' ? 2 : 1;
+    do {
+        p = *p == '-' || *p == ']' ? NULL : past_char(p);
+        if (p && *p == '-')
+            p = p[1] == '-' || p[1] == ']' ? NULL : past_char(p + 1);
+    } while (p && *p != ']');
+    return p ? p + 1 : NULL;
+}
+
+/* By Go's filepath.Match, with which restic reads each part of a path. */
+static bool is_pattern(const char *p)
+{
+    while (p && *p)
+        p = *p == '[' ? past_class(p) : *p == '\\' ? past_char(p) : p + 1;
+    return p;
+}
+
+/* One that is empty matches nothing. */
+static int add_patterns(struct patterns *to, const struct cli_list *from, const char *option,
+                        bool fold, struct err *err)
 {
     for (size_t i = 0; i < from->n; i++) {
+        if (!is_pattern(from->p[i]))
+            return err_set(err, ERR_INVALID, "%s: '%s' is no pattern", option, from->p[i]);
         struct pattern *p = pattern_new(from->p[i], fold);
         if (p)
             *vec_add(to) = p;
     }
+    return 0;
+}
+
+static int add_all_patterns(struct restoring *r, struct err *err)
+{
+    if (add_patterns(&r->included, &r->include, "--include", false, err) < 0 ||
+        add_patterns(&r->included, &r->iinclude, "--iinclude", true, err) < 0 ||
+        add_patterns(&r->excluded, &r->exclude, "--exclude", false, err) < 0)
+        return -1;
+    return add_patterns(&r->excluded, &r->iexclude, "--iexclude", true, err);
 }
 
 static enum extract_want want(void *ctx, const char *path, const struct node *node)
@@ -32,11 +78,43 @@ static enum extract_want want(void *ctx, const char *path, const struct node *no
     const struct restoring *r = ctx;
     bool below;
     (void)node;
-    if (r->excluded.n)
+    if (!r->includes)
         return patterns_match(&r->excluded, path, &below) ? EXTRACT_SKIP : EXTRACT_WANT;
     if (patterns_match(&r->included, path, &below))
         return EXTRACT_WANT;
     return below ? EXTRACT_ENTER : EXTRACT_SKIP;
+}
+
+/* restic's line in JSON, ours in text. */
+static void print_problem(void *ctx, const char *path, const char *what)
+{
+    struct restoring *r = ctx;
+    struct buf line CLEANUP(buf_free) = {0};
+    if (r->place.json) {
+        buf_puts(&line, "{\"message_type\":\"error\",\"error\":{\"message\":");
+        gojson_string(&line, str_of(what));
+        buf_puts(&line, "},\"during\":\"restore\",\"item\":");
+        gojson_string(&line, str_of(path));
+        buf_puts(&line, "}\n");
+    } else {
+        buf_printf(&line, "%s%s %s\n", r->target, path, what);
+    }
+    pthread_mutex_lock(&r->lock);
+    progress_clear();
+    fwrite(line.p, 1, line.n, stderr);
+    pthread_mutex_unlock(&r->lock);
+}
+
+static void show_progress(void *ctx, uint64_t entries, uint64_t bytes)
+{
+    struct restoring *r = ctx;
+    struct err ignored;
+    pthread_mutex_lock(&r->lock);
+    if (bytes <= r->bytes)
+        (void)progress_show(NULL, "bytes", bytes, r->bytes, &ignored);
+    else
+        (void)progress_show(NULL, "files and directories", entries, /* total= */ 0, &ignored);
+    pthread_mutex_unlock(&r->lock);
 }
 
 static int make_folder(const char *path, struct err *err)
@@ -59,8 +137,12 @@ static int make_folder(const char *path, struct err *err)
 static int restore(struct restoring *r, struct repo_session *s, const struct store_id *tree,
                    struct mover_report *report, struct err *err)
 {
-    struct extract_choice choice = {.ctx = r, .remove_others = r->remove_others};
-    if (r->included.n || r->excluded.n)
+    struct extract_choice choice = {.ctx = r,
+                                    .remove_others = r->remove_others,
+                                    .problem = print_problem,
+                                    .progress = show_progress,
+                                    .unowned = &r->unowned};
+    if (r->includes || r->excluded.n)
         choice.want = want;
     if (make_folder(r->target, err) < 0)
         return -1;
@@ -73,11 +155,12 @@ static int restore(struct restoring *r, struct repo_session *s, const struct sto
 static void print_result(const struct restoring *r, const struct mover_report *report,
                          const char *id)
 {
-    for (size_t i = 0; i < report->first_n; i++)
-        fprintf(stderr, "%s%s %s\n", r->target, report->first[i].path, report->first[i].what);
-    if (report->problems > report->first_n)
-        fprintf(stderr, "%llu more problems\n",
-                (unsigned long long)(report->problems - report->first_n));
+    unsigned long long unowned = atomic_load(&r->unowned);
+    if (unowned && !r->place.quiet && !r->place.json)
+        fprintf(stderr,
+                "%llu files and directories are yours now: only root can give them their "
+                "owners\n",
+                unowned);
     uint64_t entries = report->files + report->dirs + report->links;
     if (r->place.json)
         printf("{\"message_type\":\"summary\",\"total_files\":%llu,\"files_restored\":%llu,"
@@ -93,22 +176,38 @@ static void print_result(const struct restoring *r, const struct mover_report *r
                (unsigned long long)report->moved, (unsigned long long)report->kept);
 }
 
+static int restore_tree(struct restoring *r, struct repo_session *s,
+                        const struct snapshot *snapshot, const struct store_id *tree,
+                        struct mover_report *report, struct err *err)
+{
+    bool whole = !r->includes && !r->excluded.n && store_id_equal(tree, &snapshot->tree);
+    if (whole && snapshot->has_summary)
+        r->bytes = snapshot->summary.total_bytes_processed;
+    int code = restore(r, s, tree, report, err);
+    progress_clear();
+    return code;
+}
+
 static int run(struct restoring *r, const char *which)
 {
     struct arena *a CLEANUP(arena_free_p) = arena_new();
-    struct repo_session s CLEANUP(repo_close) = {0};
+    struct repo_session s CLEANUP(repo_close) = {.json = r->place.json};
     struct mover_report report = {0};
     struct snapshot snapshot;
     struct store_id tree;
     struct err err;
     char hex[STORE_ID_HEX];
-    if (repo_open(&s, &r->place, REPO_READ, &err) < 0 ||
+    if (add_all_patterns(r, &err) < 0 || repo_open(&s, &r->place, REPO_READ, &err) < 0 ||
         repo_find_tree(&s, &r->filter, which, a, &snapshot, &tree, NULL, &err) < 0 ||
-        restore(r, &s, &tree, &report, &err) < 0)
+        restore_tree(r, &s, &snapshot, &tree, &report, &err) < 0)
         return repo_fail(&s, "repo restore", &err);
     store_id_hex(&snapshot.id, hex);
     print_result(r, &report, hex);
-    return report.problems ? CLI_FAILED : CLI_OK;
+    if (report.problems == 0)
+        return CLI_OK;
+    err_set(&err, ERR_IO, "%llu problems: not all is as it is in the snapshot",
+            (unsigned long long)report.problems);
+    return repo_fail(&s, "repo restore", &err);
 }
 
 static void restoring_free(struct restoring *r)
@@ -124,7 +223,7 @@ static void restoring_free(struct restoring *r)
 
 int cli_repo_restore(int argc, char **argv)
 {
-    struct restoring r CLEANUP(restoring_free) = {0};
+    struct restoring r CLEANUP(restoring_free) = {.lock = PTHREAD_MUTEX_INITIALIZER};
     const struct cli_option options[] = {
         {"target", 't', "DIR", "where to; it is made if need be", &r.target},
         {"include", 'i', "PATTERN...", "only what matches", &r.include},
@@ -150,13 +249,11 @@ int cli_repo_restore(int argc, char **argv)
         return cli_usage_error(&usage, "give one snapshot");
     if (!r.target)
         return cli_usage_error(&usage, "give --target");
-    add_patterns(&r.included, &r.include, false);
-    add_patterns(&r.included, &r.iinclude, true);
-    add_patterns(&r.excluded, &r.exclude, false);
-    add_patterns(&r.excluded, &r.iexclude, true);
-    if (r.included.n && r.excluded.n)
+    r.includes = r.include.n || r.iinclude.n;
+    bool excludes = r.exclude.n || r.iexclude.n;
+    if (r.includes && excludes)
         return cli_usage_error(&usage, "give either --include or --exclude");
-    if (r.remove_others && (r.included.n || r.excluded.n))
+    if (r.remove_others && (r.includes || excludes))
         return cli_usage_error(&usage, "--delete removes for whole snapshots only");
     return run(&r, argv[first]);
 }

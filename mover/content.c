@@ -16,19 +16,24 @@ enum {
 struct content {
     struct repository *repo;
     struct ahead *ahead;
-    uint64_t places[STORE_AHEAD_BLOBS]; /* a ring: where what was asked for belongs */
+    /* A ring: what was asked for, and where it belongs. */
+    const struct store_id *wanted[STORE_AHEAD_BLOBS];
+    uint64_t places[STORE_AHEAD_BLOBS];
     size_t asked, taken;
-    uint64_t end; /* of the file at hand, as far as it is known */
+    bool past_damage;
+    struct err damage; /* the first of the file at hand; its kind is ERR_NONE without one */
+    uint64_t end;      /* of the file at hand, as far as it is known */
     char *piece;
     struct buf blob;
     struct store_id zeros; /* the shortest chunk, of zeros: most of a sparse file */
     bool no_holes;         /* the file system cannot make them */
 };
 
-struct content *content_new(struct repository *repo)
+struct content *content_new(struct repository *repo, bool past_damage)
 {
     struct content *c = xcalloc(1, sizeof *c);
     c->repo = repo;
+    c->past_damage = past_damage;
     c->ahead = ahead_new(repo, /* bytes= */ 0);
     c->piece = xcalloc(1, PIECE);
     struct sha256_ctx *hash = sha256_new();
@@ -156,11 +161,29 @@ static int write_piece(struct content *c, int fd, const char *p, size_t n, uint6
     return 0;
 }
 
+/* Leaves out the chunk that could not be taken, and asks again for those after it. */
+static int skip_chunk(struct content *c, struct err *err)
+{
+    if (!c->past_damage || err->kind == ERR_CANCELLED || err_is_transient(err))
+        return -1;
+    if (c->damage.kind == ERR_NONE)
+        c->damage = *err;
+    for (size_t i = ++c->taken; i < c->asked; i++)
+        if (!ahead_ask(c->ahead, c->wanted[i % STORE_AHEAD_BLOBS]))
+            return err_set(err, ERR_INTERNAL, "no room for what had room before");
+    return 0;
+}
+
 /* Writes the first chunk that was asked for. */
 static int write_chunk(struct content *c, int fd, uint64_t *written, struct err *err)
 {
-    if (ahead_take(c->ahead, &c->blob, err) < 0)
+    struct err why;
+    if (ahead_take(c->ahead, &c->blob, &why) < 0) {
+        if (skip_chunk(c, &why) == 0)
+            return 0;
+        *err = why;
         return -1;
+    }
     uint64_t at = c->places[c->taken++ % STORE_AHEAD_BLOBS];
     for (size_t i = 0; i < c->blob.n; i += PIECE)
         if (write_piece(c, fd, c->blob.p + i, MIN((size_t)PIECE, c->blob.n - i), at + i, written,
@@ -220,6 +243,7 @@ static int match_chunks(struct content *c, int fd, uint64_t size, const struct s
         while (!ahead_ask(c->ahead, &ids[i]))
             if (write_chunk(c, fd, written, err) < 0)
                 return -1;
+        c->wanted[c->asked % STORE_AHEAD_BLOBS] = &ids[i];
         c->places[c->asked++ % STORE_AHEAD_BLOBS] = at;
     }
     while (ahead_waiting(c->ahead))
@@ -236,6 +260,7 @@ int content_match(struct content *c, int fd, uint64_t size, const struct store_i
     if (sum_sizes(c, ids, ids_n, &total, err) < 0)
         return -1;
     c->asked = c->taken = 0;
+    c->damage.kind = ERR_NONE;
     c->end = size;
     if (match_chunks(c, fd, size, ids, ids_n, &written, err) < 0) {
         ahead_drop(c->ahead);
@@ -246,5 +271,8 @@ int content_match(struct content *c, int fd, uint64_t size, const struct store_i
     *ret_size = total;
     *ret_written = written;
     *ret_changed = written || total != size;
-    return 0;
+    if (c->damage.kind == ERR_NONE)
+        return 0;
+    *err = c->damage;
+    return 1;
 }

@@ -7,7 +7,8 @@
 /* Buffers for many files one after the other. Borrows the repository, whose index is loaded. */
 struct content;
 
-struct content *content_new(struct repository *repo);
+/* past_damage: a chunk that cannot be loaded does not keep those after it from being written. */
+struct content *content_new(struct repository *repo, bool past_damage);
 void content_free(struct content *c);
 DEFINE_CLEANUP(struct content *, content_free)
 
@@ -21,7 +22,9 @@ DEFINE_CLEANUP(struct content *, content_free)
  *
  * *ret_size: the bytes that it now holds; *ret_written: those that were written; *ret_changed:
  * anything was. ERR_NOT_FOUND: a chunk is not in the index; nothing of that file was changed then.
- */
+ *
+ * Past damage: 1 is returned for a file that has its length and all chunks but some, with *err of
+ * the first of them; where those belong it holds what it held, or zeros. */
 int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids,
                   size_t ids_n, uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed,
                   struct err *err) must_check;

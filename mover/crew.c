@@ -45,8 +45,11 @@ struct crew {
 struct crew *crew_new(const struct extract *x)
 {
     struct crew *c = xcalloc(1, sizeof *c);
-    c->like = (struct extract){
-        .repo = x->repo, .volume = x->volume, .root = x->root, .choice = x->choice};
+    c->like = (struct extract){.repo = x->repo,
+                               .volume = x->volume,
+                               .root = x->root,
+                               .choice = x->choice,
+                               .problems = {.each = x->problems.each, .ctx = x->problems.ctx}};
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->added, NULL);
     pthread_cond_init(&c->done, NULL);
@@ -138,6 +141,8 @@ static void do_next(struct crew *c, struct extract *x)
     if (!skip) {
         go_to(x, job.path);
         r = place_leaf(x, job.dir->fd, job.name, &job.node, &why);
+        if (r < 0)
+            r = place_failed(x, &why, &why);
     }
     free_job(&job, skip || r < 0 ? NULL : x);
     pthread_mutex_lock(&c->lock);
@@ -173,7 +178,7 @@ static void start(struct crew *c)
         hand->crew = c;
         hand->x = c->like;
         hand->x.problems.report = &hand->report;
-        hand->x.content = content_new(c->like.repo);
+        hand->x.content = content_new(c->like.repo, c->like.choice != NULL);
         if (pthread_create(&hand->thread, NULL, run, hand) != 0) {
             content_free(hand->x.content);
             break; /* fewer will do, and none */

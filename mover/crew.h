@@ -15,8 +15,8 @@ struct crew_dir {
     unsigned users;               /* the walk, and files that are not placed yet */
 };
 
-/* x: repository, volume, root and choice are copied, the repository is borrowed. Threads start with
- * the first file. */
+/* x: repository, volume, root, choice and who is told of problems are copied, the repository is
+ * borrowed. Threads start with the first file. */
 struct crew *crew_new(const struct extract *x);
 
 /* Drops what is not begun; returns when no thread is left. Adds to *report what they did. Accepts

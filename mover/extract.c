@@ -64,17 +64,19 @@ static int any_wanted(struct extract *x, const struct store_id *tree, unsigned d
 }
 
 static int extract_dir(struct extract *x, int dir, const char *name, const struct node *node,
-                       bool itself, unsigned depth, struct err *err)
+                       unsigned depth, struct err *err)
 {
+    struct err why;
     int fd;
     if (place_dir(x, dir, name, &fd, err) < 0)
         return -1;
     if (fd < 0)
         return 0;
     struct crew_dir *entered CLEANUP(crew_abandon) = crew_enter(x->crew, fd);
-    if (extract_entries(x, entered, &node->subtree, depth + 1, err) < 0)
+    if (extract_entries(x, entered, &node->subtree, depth + 1, &why) < 0 &&
+        place_failed(x, &why, err) < 0)
         return -1;
-    if (x->removing || !itself)
+    if (x->removing)
         return 0;
     x->problems.report->dirs++;
     crew_leave(TAKE(entered), x, node);
@@ -84,14 +86,14 @@ static int extract_dir(struct extract *x, int dir, const char *name, const struc
 /* The pass that makes room: enters what is a directory on both sides, removes what is of another
  * type. */
 static int make_room(struct extract *x, int dir, const char *name, const struct node *node,
-                     bool itself, unsigned depth, struct err *err)
+                     unsigned depth, struct err *err)
 {
     struct volume_stat st;
     if (volume_stat(dir, name, &st) < 0 || !volume_same_mount(&x->root, &st))
         return 0;
     bool is_dir = S_ISDIR(st.mode);
     if (is_dir && node->type == NODE_DIR)
-        return extract_dir(x, dir, name, node, itself, depth, err);
+        return extract_dir(x, dir, name, node, depth, err);
     if (is_dir != (node->type == NODE_DIR) && node->type < NODE_OTHER)
         return place_remove(x, dir, name, err) < 0 ? -1 : 0;
     return 0;
@@ -104,18 +106,17 @@ static int extract_node(struct extract *x, struct crew_dir *dir, const char *nam
         return err_set(err, ERR_CORRUPT, "%.300s: a directory without a tree, or too deep",
                        here(x));
     enum extract_want is = want(x, node);
-    bool itself = is == EXTRACT_WANT;
-    if (is == EXTRACT_SKIP || (!itself && node->type != NODE_DIR))
+    if (is == EXTRACT_SKIP || (is == EXTRACT_ENTER && node->type != NODE_DIR))
         return 0;
-    if (!itself) {
+    if (is == EXTRACT_ENTER) {
         int found = any_wanted(x, &node->subtree, depth + 1, err);
         if (found <= 0)
             return found;
     }
     if (x->removing)
-        return make_room(x, dir->fd, name, node, itself, depth, err);
+        return make_room(x, dir->fd, name, node, depth, err);
     if (node->type == NODE_DIR)
-        return extract_dir(x, dir->fd, name, node, itself, depth, err);
+        return extract_dir(x, dir->fd, name, node, depth, err);
     if (node->type < NODE_OTHER)
         return crew_place(dir, x, name, node, err);
     problem_add(&x->problems, here(x), "is of an unknown type in the backup: not restored");
@@ -133,10 +134,23 @@ static int remove_extra(struct extract *x, int dir, const char *name, unsigned d
 {
     if (!x->removing || !is_ours(x, name, depth) || (x->choice && !x->choice->remove_others))
         return 0;
+    struct err why;
     size_t before = volume_path_push(&x->path, name);
-    int r = place_remove(x, dir, name, err);
+    int r = place_remove(x, dir, name, &why);
+    if (r < 0 && (r = place_failed(x, &why, err)) == 0)
+        problem_add(&x->problems, here(x), "%s", why.msg);
     volume_path_pop(&x->path, before);
-    return r < 0 ? -1 : 0;
+    return MIN(r, 0);
+}
+
+static void show_progress(struct extract *x, const struct node *node)
+{
+    const struct extract_choice *choice = x->choice;
+    if (x->removing || !choice || !choice->progress)
+        return;
+    x->entries++;
+    x->bytes += node->type == NODE_FILE ? node->size : 0;
+    choice->progress(choice->ctx, x->entries, x->bytes);
 }
 
 /* Both sides are sorted: one pass over the tree and the names that are there. */
@@ -144,6 +158,7 @@ static int merge(struct extract *x, struct crew_dir *dir, struct tree_reader *tr
                  const struct volume_names *names, unsigned depth, struct err *err)
 {
     const struct node *node;
+    struct err why;
     size_t i = 0;
     int more;
     while ((more = tree_reader_next(tree, &node, err)) > 0) {
@@ -159,10 +174,13 @@ static int merge(struct extract *x, struct crew_dir *dir, struct tree_reader *tr
         if (!is_ours(x, name, depth))
             continue;
         size_t before = volume_path_push(&x->path, name);
-        int r = extract_node(x, dir, name, node, depth, err);
+        int r = extract_node(x, dir, name, node, depth, &why);
+        if (r < 0)
+            r = place_failed(x, &why, err);
         volume_path_pop(&x->path, before);
         if (r < 0)
             return -1;
+        show_progress(x, node);
     }
     while (more == 0 && i < names->at.n)
         if (remove_extra(x, dir->fd, volume_name(names, i++), depth, err) < 0)
@@ -226,13 +244,17 @@ static int extract(struct repository *repo, int folder, const struct store_id *t
 {
     struct extract x = {
         .repo = repo,
-        .content = content_new(repo),
+        .content = content_new(repo, /* past_damage= */ choice != NULL),
         .problems = {.report = report},
         .volume = folder,
         .choice = choice,
         .groups = map_new(link_group_free),
         .claimed = map_new(NULL),
     };
+    if (choice) {
+        x.problems.each = choice->problem;
+        x.problems.ctx = choice->ctx;
+    }
     struct arena *a = arena_new();
     int r = extract_all(&x, tree, root, a, err);
     arena_free(a);

@@ -12,6 +12,8 @@
 #ifndef MOVER_EXTRACT_H
 #define MOVER_EXTRACT_H
 
+#include <stdatomic.h>
+
 #include "mover/report.h"
 #include "store/tree.h"
 
@@ -38,12 +40,22 @@ struct extract_choice {
     enum extract_want (*want)(void *ctx, const char *path, const struct node *node);
     void *ctx;
     bool remove_others; /* what the tree does not hold; only where all is wanted */
+    /* Each problem; by several threads at once. May be NULL. */
+    void (*problem)(void *ctx, const char *path, const char *what);
+    /* What the walk has left behind, entries and bytes of files; by one thread. May be NULL. */
+    void (*progress)(void *ctx, uint64_t entries, uint64_t bytes);
+    /* How many owners this user may not set; NULL, or for root: these are problems. */
+    atomic_ullong *unowned;
 };
 
 /* The same into a plain folder: what the tree does not hold stays, unless the choice says
- * otherwise, and no name is special. A directory that is only entered is made where something in it
- * is wanted, and keeps what metadata it has. What was written is durable when the kernel has
- * written it, as after a copy. */
+ * otherwise (a directory that is not empty also where the tree has something else), and no name is
+ * special. A directory that is only entered is made where something in it is wanted, with its
+ * metadata. What was written is durable when the kernel has written it, as after a copy.
+ *
+ * What cannot be restored is a problem as well, and the rest is restored: of a file with damaged
+ * chunks all others, of one with chunks that are not known nothing. < 0: the folder or the tree
+ * itself cannot be read, or the store is not there any more. */
 int extract_folder(struct repository *repo, int folder, const struct store_id *tree,
                    const struct extract_choice *choice, struct mover_report *report,
                    struct err *err) must_check;

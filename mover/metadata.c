@@ -9,7 +9,17 @@ static const char *here(const struct extract *x)
     return volume_path_text(&x->path);
 }
 
-/* 1: changed; 0: it was so; -1: not to be set, and named. */
+/* Only root may give files away: what others cannot is counted, if the choice has a place for it.
+ */
+static bool is_excused(const struct extract *x, int error)
+{
+    if (error != EPERM || geteuid() == 0 || !x->choice || !x->choice->unowned)
+        return false;
+    atomic_fetch_add(x->choice->unowned, 1);
+    return true;
+}
+
+/* 1: changed; 0: it was so; -1: not to be set, and named or excused. */
 static int set_owner(struct extract *x, int dir, const char *name, const struct node *node,
                      const struct volume_stat *now)
 {
@@ -19,8 +29,9 @@ static int set_owner(struct extract *x, int dir, const char *name, const struct 
     if (node->uid != UINT32_MAX && node->gid != UINT32_MAX &&
         fchownat(dir, name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) == 0)
         return 1;
-    problem_add(&x->problems, here(x), "owner %u:%u cannot be set: %s", node->uid, node->gid,
-                strerror(errno));
+    if (!is_excused(x, errno))
+        problem_add(&x->problems, here(x), "owner %u:%u cannot be set: %s", node->uid, node->gid,
+                    strerror(errno));
     return -1;
 }
 

@@ -14,7 +14,28 @@ static const char *here(const struct extract *x)
     return volume_path_text(&x->path);
 }
 
+int place_failed(struct extract *x, const struct err *why, struct err *err)
+{
+    const char *what = why->msg;
+    size_t n = strlen(here(x));
+    if (!x->choice || why->kind == ERR_CANCELLED || err_is_transient(why)) {
+        *err = *why;
+        return -1;
+    }
+    if (x->removing)
+        return 0;
+    if (strncmp(what, here(x), n) == 0 && strncmp(what + n, ": ", 2) == 0)
+        what += n + 2; /* the path is named once */
+    problem_add(&x->problems, here(x), "cannot be restored: %s", what);
+    return 0;
+}
+
 /* ---- removal ---- */
+
+static bool removes_below(const struct extract *x)
+{
+    return !x->choice || x->choice->remove_others;
+}
 
 static int remove_below(struct extract *x, int dir, const char *name, unsigned depth,
                         struct err *err);
@@ -57,7 +78,8 @@ static int remove_below(struct extract *x, int dir, const char *name, unsigned d
                        "removing %.200s: more than %d directories below each "
                        "other",
                        here(x), REMOVE_DEPTH);
-    int kept = S_ISDIR(st.mode) ? remove_children(x, dir, name, depth, err) : 0;
+    bool enter = S_ISDIR(st.mode) && removes_below(x);
+    int kept = enter ? remove_children(x, dir, name, depth, err) : 0;
     if (kept)
         return kept;
     if (unlinkat(dir, name, S_ISDIR(st.mode) ? AT_REMOVEDIR : 0) < 0 && errno != ENOENT)

@@ -24,6 +24,7 @@ struct extract {
     struct map *claimed;                 /* inode of a local file that already serves a group */
     bool removing;                       /* first pass: make room, write nothing */
     const struct extract_choice *choice; /* of a plain folder; NULL: a volume, made equal */
+    uint64_t entries, bytes;             /* that the walk has left behind; for its progress */
 };
 
 /* Where the first name of a hard-linked node was placed. */
@@ -34,7 +35,12 @@ struct link_group {
 };
 void link_group_free(void *group);
 
-/* Removes an entry with all below it. 0; 1: a mount stands in it, which is left and named. */
+/* With a choice, *why is named (not while room is made: it comes again) and 0 returned: the rest
+ * may well be restored. < 0 without one, or if the store is not there. */
+int place_failed(struct extract *x, const struct err *why, struct err *err) must_check;
+
+/* Removes an entry with all below it, or, by a choice that keeps what is not in the tree, if
+ * nothing is below it. 0; 1: a mount stands in it, which is left and named. */
 int place_remove(struct extract *x, int dir, const char *name, struct err *err) must_check;
 
 /* Anything but a directory: its content, links, attributes, owner, mode and time. */

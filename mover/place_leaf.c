@@ -93,6 +93,27 @@ static int remember_link(struct extract *x, int dir, const char *name, const str
 
 /* ---- files, symlinks, devices, named pipes, sockets ---- */
 
+/* A run that goes on leaves no half file under its name, or says so. */
+static int half_file(const struct extract *x, int dir, const char *name, bool existed,
+                     struct err *err)
+{
+    bool untouched = existed && err->kind == ERR_NOT_FOUND;
+    if (x->choice && !untouched && (existed || unlinkat(dir, name, 0) < 0))
+        return err_wrap(err, "%s: half of it is there", here(x));
+    return err_wrap(err, "%s", here(x));
+}
+
+/* A user's own file may be closed to the user. */
+static int open_existing(const struct extract *x, int dir, const char *name, int flags)
+{
+    int fd = openat(dir, name, flags);
+    if (fd >= 0 || errno != EACCES || !x->choice)
+        return fd;
+    if (fchmodat(dir, name, 0600, AT_SYMLINK_NOFOLLOW) < 0)
+        return -1;
+    return openat(dir, name, flags);
+}
+
 /* Content first: writing takes capabilities and set-id bits away. 1: it stands there. */
 static int place_file(struct extract *x, int dir, const char *name, bool exists,
                       const struct node *node, struct err *err)
@@ -100,16 +121,23 @@ static int place_file(struct extract *x, int dir, const char *name, bool exists,
     struct volume_stat st;
     uint64_t size, written;
     bool changed;
-    int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | (exists ? 0 : O_CREAT | O_EXCL);
-    int fd CLEANUP(close_p) = openat(dir, name, flags, 0600);
+    struct err why;
+    int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    int fd CLEANUP(close_p) = exists ? open_existing(x, dir, name, flags)
+                                     : openat(dir, name, flags | O_CREAT | O_EXCL, 0600);
     if (fd < 0)
         return err_errno(err, errno, "opening %s", here(x));
     int e = volume_stat(fd, "", &st);
     if (e < 0 || !S_ISREG(st.mode))
         return err_errno(err, e < 0 ? -e : EBUSY, "%s changes while it is restored", here(x));
-    if (content_match(x->content, fd, st.size, node->content, node->content_n, &size, &written,
-                      &changed, err) < 0)
-        return err_wrap(err, "%s", here(x));
+    int r = content_match(x->content, fd, st.size, node->content, node->content_n, &size, &written,
+                          &changed, &why);
+    if (r < 0) {
+        *err = why;
+        return half_file(x, dir, name, exists, err);
+    }
+    if (r > 0)
+        problem_add(&x->problems, here(x), "is not whole: %s", why.msg);
     place_metadata(x, dir, name, node);
     x->problems.report->bytes += size;
     x->problems.report->moved += written;

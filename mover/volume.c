@@ -126,12 +126,15 @@ const char *volume_path_text(const struct volume_path *p)
 
 void problem_add(struct problems *p, const char *path, const char *fmt, ...)
 {
-    char what[MOVER_REPORT_WHAT];
+    char all[1024], what[MOVER_REPORT_WHAT];
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(what, sizeof what, fmt, ap);
+    vsnprintf(all, sizeof all, fmt, ap);
     va_end(ap);
+    snprintf(what, sizeof what, "%.*s", (int)sizeof what - 1, all);
     mover_report_problem(p->report, path, what);
+    if (p->each)
+        p->each(p->ctx, path, all);
     if (p->list.n + 6 * strlen(path) + 6 * sizeof what + 32 > PROBLEM_LIST_MAX)
         return;
     buf_puts(&p->list, "{\"path\":");

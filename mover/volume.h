@@ -68,6 +68,9 @@ const char *volume_path_text(const struct volume_path *p); /* "/" for the root *
 struct problems {
     struct mover_report *report;
     struct buf list; /* NULL-initialised; stays below PROBLEM_LIST_MAX */
+    /* Is told each of them as well; NULL: nobody. */
+    void (*each)(void *ctx, const char *path, const char *what);
+    void *ctx;
 };
 void problem_add(struct problems *p, const char *path, const char *fmt, ...) printf_like(3, 4);
 
