@@ -78,6 +78,14 @@ static int add_parents(struct saving *w, const char *path, struct err *err)
     return 0;
 }
 
+static void show_progress(void *ctx, const struct mover_report *report)
+{
+    const struct saving *w = ctx;
+    struct err ignored;
+    (void)progress_show(NULL, "files", w->snapshot.summary.total_files_processed + report->files,
+                        /* total= */ 0, &ignored);
+}
+
 static int save_directory(struct saving *w, const char *path, struct err *err)
 {
     int fd CLEANUP(close_p) = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -89,8 +97,10 @@ static int save_directory(struct saving *w, const char *path, struct err *err)
     bool known = w->snapshot.has_parent &&
                  tree_find_dir(w->s->repo, &w->parent.tree, path, &before, &ignored) >= 0;
     struct mover_report report = {0};
-    if (archive_folder(w->s->repo, fd, known ? &before : NULL, NULL, &report, err) < 0)
+    const struct archive_probe probe = {.after_entry = show_progress, .ctx = w};
+    if (archive_folder(w->s->repo, fd, known ? &before : NULL, &probe, &report, err) < 0)
         return err_wrap(err, "%s", path);
+    progress_clear();
     print_problems(path, &report);
     w->problems += report.problems;
     w->snapshot.summary.total_files_processed += report.files;

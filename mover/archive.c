@@ -138,7 +138,7 @@ static int save_content(struct archive *a, int dir, const char *name, int fd,
         struct stream_result result;
         struct volume_stat after;
         a->ids.n = 0;
-        if (a->probe)
+        if (a->probe && a->probe->before_read)
             a->probe->before_read(a->probe->ctx, here(a));
         reading_start(&r, fd, st);
         if (stream_save_sparse(a->saver, reading_read, reading_skip, &r, &a->ids, &result, err) <
@@ -363,6 +363,8 @@ static int archive_each(struct archive *a, int dir, const struct volume_names *n
         volume_path_pop(&a->path, before);
         if (r < 0)
             return -1;
+        if (a->probe && a->probe->after_entry)
+            a->probe->after_entry(a->probe->ctx, a->problems.report);
     }
     return 0;
 }

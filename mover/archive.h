@@ -15,9 +15,10 @@
  * named. */
 #define ARCHIVE_READS 4
 
-/* For tests: called before each read of a file's content, with its path. */
+/* Is told how far the work has come; either may be NULL. */
 struct archive_probe {
-    void (*before_read)(void *ctx, const char *path);
+    void (*before_read)(void *ctx, const char *path); /* before each read of a file's content */
+    void (*after_entry)(void *ctx, const struct mover_report *report); /* as it is so far */
     void *ctx;
 };
 

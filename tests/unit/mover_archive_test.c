@@ -80,7 +80,7 @@ static void a_changing_file_is_read_again(void **state)
     char file[PATH_MAX];
     snprintf(file, sizeof file, "%s/log", p->volume);
     struct writer w = {file, 2, 0};
-    struct archive_probe probe = {write_on, &w};
+    struct archive_probe probe = {.before_read = write_on, .ctx = &w};
     assert_int_equal(archive(p, p->volume, NULL, &probe, &saved), 0);
     assert_int_equal(saved.problems, 0);
     assert_int_equal(w.reads, 3);
