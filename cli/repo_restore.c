@@ -20,7 +20,7 @@ struct restoring {
     bool remove_others;
     uint64_t bytes;       /* that there are, 0: not known */
     pthread_mutex_t lock; /* of what is printed */
-    atomic_ullong unowned;
+    atomic_ullong unowned, kept_bytes;
 };
 
 /* Past one character that may be escaped, or NULL. */
@@ -141,7 +141,8 @@ static int restore(struct restoring *r, struct repo_session *s, const struct sto
                                     .remove_others = r->remove_others,
                                     .problem = print_problem,
                                     .progress = show_progress,
-                                    .unowned = &r->unowned};
+                                    .unowned = &r->unowned,
+                                    .kept_bytes = &r->kept_bytes};
     if (r->includes || r->excluded.n)
         choice.want = want;
     if (make_folder(r->target, err) < 0)
@@ -150,6 +151,25 @@ static int restore(struct restoring *r, struct repo_session *s, const struct sto
     if (fd < 0)
         return err_errno(err, errno, "%s", r->target);
     return extract_folder(s->repo, fd, tree, &choice, report, err);
+}
+
+/* As restic counts: what was there already is skipped, and is in no other number. */
+static void print_json(const struct restoring *r, const struct mover_report *report)
+{
+    uint64_t files = report->files + report->dirs + report->links - report->kept;
+    uint64_t kept_bytes = atomic_load(&r->kept_bytes), bytes = report->bytes - kept_bytes;
+    struct buf line CLEANUP(buf_free) = {0};
+    buf_printf(&line,
+               "{\"message_type\":\"summary\",\"total_files\":%llu,\"files_restored\":%llu,"
+               "\"files_skipped\":%llu,",
+               (unsigned long long)files, (unsigned long long)files,
+               (unsigned long long)report->kept);
+    if (r->remove_others)
+        buf_printf(&line, "\"files_deleted\":%llu,", (unsigned long long)report->removed);
+    buf_printf(&line, "\"total_bytes\":%llu,\"bytes_restored\":%llu,\"bytes_skipped\":%llu}",
+               (unsigned long long)bytes, (unsigned long long)bytes,
+               (unsigned long long)kept_bytes);
+    puts(line.p);
 }
 
 static void print_result(const struct restoring *r, const struct mover_report *report,
@@ -163,12 +183,7 @@ static void print_result(const struct restoring *r, const struct mover_report *r
                 unowned);
     uint64_t entries = report->files + report->dirs + report->links;
     if (r->place.json)
-        printf("{\"message_type\":\"summary\",\"total_files\":%llu,\"files_restored\":%llu,"
-               "\"files_skipped\":%llu,\"files_deleted\":%llu,\"total_bytes\":%llu,"
-               "\"bytes_restored\":%llu}\n",
-               (unsigned long long)entries, (unsigned long long)(entries - report->kept),
-               (unsigned long long)report->kept, (unsigned long long)report->removed,
-               (unsigned long long)report->bytes, (unsigned long long)report->moved);
+        print_json(r, report);
     else if (!r->place.quiet)
         printf("snapshot %.8s is in %s: %llu files and directories, %llu bytes, %llu of them "
                "written; %llu files were there already\n",

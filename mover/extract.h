@@ -46,6 +46,7 @@ struct extract_choice {
     void (*progress)(void *ctx, uint64_t entries, uint64_t bytes);
     /* How many owners this user may not set; NULL, or for root: these are problems. */
     atomic_ullong *unowned;
+    atomic_ullong *kept_bytes; /* of the files that are counted as kept; may be NULL */
 };
 
 /* The same into a plain folder: what the tree does not hold stays, unless the choice says

@@ -114,6 +114,13 @@ static int open_existing(const struct extract *x, int dir, const char *name, int
     return openat(dir, name, flags);
 }
 
+static void count_kept(struct extract *x, uint64_t size)
+{
+    x->problems.report->kept++;
+    if (x->choice && x->choice->kept_bytes)
+        atomic_fetch_add(x->choice->kept_bytes, size);
+}
+
 /* Content first: writing takes capabilities and set-id bits away. 1: it stands there. */
 static int place_file(struct extract *x, int dir, const char *name, bool exists,
                       const struct node *node, struct err *err)
@@ -141,7 +148,8 @@ static int place_file(struct extract *x, int dir, const char *name, bool exists,
     place_metadata(x, dir, name, node);
     x->problems.report->bytes += size;
     x->problems.report->moved += written;
-    x->problems.report->kept += exists && !changed;
+    if (exists && !changed && r == 0)
+        count_kept(x, size);
     return 1;
 }
 

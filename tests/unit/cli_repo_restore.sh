@@ -105,6 +105,15 @@ cmp tree/sub/small way/sub/small && cmp tree/sub/big way/sub/big && cmp tree/oth
 code 0 restore --delete "$snapshot:$work/tree" --target way
 cmp tree/z way/z || fail "restore --delete: the directory is still there"
 
+# ---- what is counted, as by restic
+summary() { "$gleaner" repo restore --json "$@" "$snapshot:$work/tree/sub" --target counted | jq -c 'del(.message_type)'; }
+[ "$(summary)" = '{"total_files":4,"files_restored":4,"files_skipped":0,"total_bytes":9000011,"bytes_restored":9000011,"bytes_skipped":0}' ] ||
+    fail "restore --json: another summary"
+echo x >counted/small; mkdir counted/more
+is=$(summary --delete)
+[ "$is" = '{"total_files":2,"files_restored":2,"files_skipped":2,"files_deleted":1,"total_bytes":6,"bytes_restored":6,"bytes_skipped":9000005}' ] ||
+    fail "restore --json: $is"
+
 # ---- directories above what is included have the snapshot's metadata, also those that were there
 mkdir -p above/sub; chmod 0700 above/sub
 code 0 restore --include deep/file "$snapshot:$work/tree" --target above
@@ -148,4 +157,6 @@ script -qec "$gleaner repo restore $snapshot:$work/tree --target shown" /dev/nul
 grep -aqE '(bytes|files and directories): [0-9]+' "$work/out" || fail "restore shows no progress: $(cat -v "$work/out")"
 script -qec "$gleaner repo restore -q $snapshot:$work/tree --target shown2" /dev/null </dev/null >"$work/out"
 ! grep -aqE '(bytes|files and directories): [0-9]+' "$work/out" || fail "restore -q shows progress"
+script -qec "$gleaner repo backup $work/tree" /dev/null </dev/null >"$work/out"
+grep -aqE 'files: [0-9]+' "$work/out" || fail "backup shows no progress: $(cat -v "$work/out")"
 echo "cli_repo_restore: well"
