@@ -271,8 +271,10 @@ int content_match(struct content *c, int fd, uint64_t size, const struct store_i
     *ret_size = total;
     *ret_written = written;
     *ret_changed = written || total != size;
-    if (c->damage.kind == ERR_NONE)
-        return 0;
-    *err = c->damage;
-    return 1;
+    return 0;
+}
+
+const struct err *content_damage(const struct content *c)
+{
+    return c->damage.kind == ERR_NONE ? NULL : &c->damage;
 }

@@ -7,7 +7,7 @@
 /* Buffers for many files one after the other. Borrows the repository, whose index is loaded. */
 struct content;
 
-/* past_damage: a chunk that cannot be loaded does not keep those after it from being written. */
+/* past_damage: a chunk that cannot be loaded is left out; content_damage tells it. */
 struct content *content_new(struct repository *repo, bool past_damage);
 void content_free(struct content *c);
 DEFINE_CLEANUP(struct content *, content_free)
@@ -22,11 +22,13 @@ DEFINE_CLEANUP(struct content *, content_free)
  *
  * *ret_size: the bytes that it now holds; *ret_written: those that were written; *ret_changed:
  * anything was. ERR_NOT_FOUND: a chunk is not in the index; nothing of that file was changed then.
- *
- * Past damage: 1 is returned for a file that has its length and all chunks but some, with *err of
- * the first of them; where those belong it holds what it held, or zeros. */
+ */
 int content_match(struct content *c, int fd, uint64_t size, const struct store_id *ids,
                   size_t ids_n, uint64_t *ret_size, uint64_t *ret_written, bool *ret_changed,
                   struct err *err) must_check;
+
+/* Why the file that was matched last is not whole, or NULL: the first chunk that was left out. It
+ * has its length and all others; where that one belongs it holds what it held, or zeros. */
+const struct err *content_damage(const struct content *c);
 
 #endif

@@ -128,7 +128,6 @@ static int place_file(struct extract *x, int dir, const char *name, bool exists,
     struct volume_stat st;
     uint64_t size, written;
     bool changed;
-    struct err why;
     int flags = O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     int fd CLEANUP(close_p) = exists ? open_existing(x, dir, name, flags)
                                      : openat(dir, name, flags | O_CREAT | O_EXCL, 0600);
@@ -137,18 +136,16 @@ static int place_file(struct extract *x, int dir, const char *name, bool exists,
     int e = volume_stat(fd, "", &st);
     if (e < 0 || !S_ISREG(st.mode))
         return err_errno(err, e < 0 ? -e : EBUSY, "%s changes while it is restored", here(x));
-    int r = content_match(x->content, fd, st.size, node->content, node->content_n, &size, &written,
-                          &changed, &why);
-    if (r < 0) {
-        *err = why;
+    if (content_match(x->content, fd, st.size, node->content, node->content_n, &size, &written,
+                      &changed, err) < 0)
         return half_file(x, dir, name, exists, err);
-    }
-    if (r > 0)
-        problem_add(&x->problems, here(x), "is not whole: %s", why.msg);
+    const struct err *damage = content_damage(x->content);
+    if (damage)
+        problem_add(&x->problems, here(x), "is not whole: %s", damage->msg);
     place_metadata(x, dir, name, node);
     x->problems.report->bytes += size;
     x->problems.report->moved += written;
-    if (exists && !changed && r == 0)
+    if (exists && !changed && !damage)
         count_kept(x, size);
     return 1;
 }
