@@ -23,44 +23,13 @@ struct restoring {
     atomic_ullong unowned, kept_bytes;
 };
 
-/* Past one character that may be escaped, or NULL. */
-static const char *past_char(const char *p)
-{
-    p += *p == '\\';
-    return *p && *p != '/' ? p + 1 : NULL;
-}
-
-/* Past a "[...]", or NULL. */
-static const char *past_class(const char *p)
-{
-    p += p[1] == '^' ? 2 : 1;
-    do {
-        p = *p == '-' || *p == ']' ? NULL : past_char(p);
-        if (p && *p == '-')
-            p = p[1] == '-' || p[1] == ']' ? NULL : past_char(p + 1);
-    } while (p && *p != ']');
-    return p ? p + 1 : NULL;
-}
-
-/* By Go's filepath.Match, with which restic reads each part of a path. */
-static bool is_pattern(const char *p)
-{
-    while (p && *p)
-        p = *p == '[' ? past_class(p) : *p == '\\' ? past_char(p) : p + 1;
-    return p;
-}
-
 /* One that is empty matches nothing. */
 static int add_patterns(struct patterns *to, const struct cli_list *from, const char *option,
                         bool fold, struct err *err)
 {
-    for (size_t i = 0; i < from->n; i++) {
-        if (!is_pattern(from->p[i]))
-            return err_set(err, ERR_INVALID, "%s: '%s' is no pattern", option, from->p[i]);
-        struct pattern *p = pattern_new(from->p[i], fold);
-        if (p)
-            *vec_add(to) = p;
-    }
+    for (size_t i = 0; i < from->n; i++)
+        if (patterns_add(to, option, from->p[i], fold, err) < 0)
+            return -1;
     return 0;
 }
 

@@ -131,7 +131,7 @@ cmp tree/sub/deep/file all/sub/deep/file || fail "--exclude '' left something ou
 for option in --include --iinclude --exclude --iexclude; do
     for pattern in '[bad' 'a/[' '[]' '[]a]' '[a-]' '[-a]' 'x\' '[a/b]'; do
         code 1 restore "$option" "$pattern" "$snapshot:$work/tree" --target none
-        said "$option: '$pattern'"
+        said "$option: invalid pattern '$pattern'"
     done
     for pattern in '[a-z]x' '[^a]x' '\[x' '[\]]x' 'a]'; do
         code 0 restore "$option" "$pattern" "$snapshot:$work/tree" --target some
