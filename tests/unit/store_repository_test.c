@@ -295,11 +295,14 @@ static void *save_many(void *ctx)
         struct store_id id;
         memset(blob, 0, sizeof blob);
         snprintf(blob, sizeof blob, "blob %u of %u", i, i % 3 ? w->seed : 0);
+        err = (struct err){.msg = "other bytes"};
         if (repository_save_blob(w->repo, BLOB_DATA, blob, sizeof blob, &id, NULL, &err) < 0 ||
             repository_load_blob(w->repo, BLOB_DATA, &id, &out, &err) < 0 ||
             memcmp(out.p, blob, sizeof blob) != 0 ||
-            (i % 100 == 99 && repository_flush(w->repo, &err) < 0))
+            (i % 100 == 99 && repository_flush(w->repo, &err) < 0)) {
+            fprintf(stderr, "thread %u, blob %u: %s\n", w->seed, i, err.msg);
             abort();
+        }
     }
     buf_free(&out);
     return NULL;
