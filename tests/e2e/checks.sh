@@ -85,9 +85,12 @@ forget_restores() {
     gleaner holds --free >/dev/null 2>&1
 }
 
+# Where Git was away for a while Flux waits for many minutes before it looks again.
+source_is_read() { [ "$1" != shop ] || flux_ready gitrepository flux-system shop >/dev/null; }
+
 # setup_app shop|blog: as it should be, from nothing if need be.
 setup_app() {
-    if ! app_is_whole "$1"; then
+    if ! { app_is_whole "$1" && source_is_read "$1"; }; then
         forget_restores
         "app_$1_delete" && "app_$1_deploy" && "app_$1_by_hand" || return 1
     fi
