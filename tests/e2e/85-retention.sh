@@ -116,7 +116,7 @@ done
 kept() { restic_here snapshots --tag "schedule:gleaner-system/$schedule" --json | jq -r '[.[].tags[] | select(startswith("backup:")) | ltrimstr("backup:gleaner-system/e2e-retention-'"$run"'-")] | sort | join(" ")'; }
 four() { same "empty-1 empty-2 empty-3 full" "$(kept)"; }
 check "last: 3 keeps its three, and the last one with what was there" wait_for "four" 60 four
-check "a dry run says so" contains "$(gleaner forget --schedule $schedule --dry-run)" "the last complete one with the volume of claim data-shop-0"
+check "a dry run says so" contains "$(gleaner forget --schedule $schedule --dry-run)" "the last complete one with the volume of data-shop-0@"
 check "who does not need it asks to forget it" gleaner forget "e2e-retention-$run-full" --timeout 60
 check "three are left" wait_for "three" 60 three
 
